@@ -1,0 +1,166 @@
+"""Every error that a user of Lanza can meet.
+
+The tree, each with its code and status:
+
+    LanzaError                  internal            500
+    ├── UsageError              usage               2 (exit)   the command line asked for what cannot be
+    ├── ModelError              model               422        this folder cannot be served as asked
+    │   ├── UnsafeModel         unsafe_model        422        it holds something that may run code
+    │   ├── MissingExtra        missing_extra       422        an optional dependency is not installed
+    │   └── ConversionFailed    conversion_failed   422        the export is missing or does not agree
+    ├── BadRequest              bad_request         400        the request does not say what it must
+    │   ├── InputTooLong        input_too_long      400        more tokens than the model has positions
+    │   ├── NotFound            not_found           404
+    │   ├── MethodNotAllowed    method_not_allowed  405
+    │   ├── PayloadTooLarge     payload_too_large   413
+    │   └── UnsupportedMedia    unsupported_media   415
+    ├── Unavailable             unavailable         503        not now: try again
+    │   ├── Overloaded          overloaded          429        the queue is full
+    │   └── EngineRestarting    engine_restarting   503        a handler died and is being started again
+    ├── DeadlineExceeded        deadline_exceeded   504
+    └── EngineFailed            engine_failed       500        the model raised; details are in the log
+        └── HandlerError        handler_error       400        the user's own handler raised; its message is kept
+
+A message says what to change. Each protocol renders the tree once (``protocols/``).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LanzaError(Exception):
+    """The root: ``code`` is stable, ``status`` is HTTP's, the text tells what to do next."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+    retry_after: float | None = None
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class UsageError(LanzaError):
+    """The command line asked for something that cannot be."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class ModelError(LanzaError):
+    """This folder cannot be served as asked."""
+
+    code = "model"
+    status = 422
+    exit_code = 2
+
+
+class UnsafeModel(ModelError):
+    """The folder holds something that may run code when loaded."""
+
+    code = "unsafe_model"
+
+
+class MissingExtra(ModelError):
+    """An optional dependency is not installed."""
+
+    code = "missing_extra"
+
+
+class ConversionFailed(ModelError):
+    """The model could not be exported, or its export does not agree with it."""
+
+    code = "conversion_failed"
+
+
+class BadRequest(LanzaError):
+    """The request does not say what it must."""
+
+    code = "bad_request"
+    status = 400
+
+
+class InputTooLong(BadRequest):
+    """The input has more tokens than the model has positions."""
+
+    code = "input_too_long"
+
+    def __init__(self, *, tokens: int, limit: int, what: str = "inputs") -> None:
+        super().__init__(
+            f"`{what}` has {tokens} tokens and this model takes at most {limit}: shorten it, "
+            'or send "parameters": {"truncation": true} to cut its end off.'
+        )
+
+
+class NotFound(BadRequest):
+    """There is nothing at this address."""
+
+    code = "not_found"
+    status = 404
+
+
+class MethodNotAllowed(BadRequest):
+    """This address does not take this method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class PayloadTooLarge(BadRequest):
+    """The body is over the limit."""
+
+    code = "payload_too_large"
+    status = 413
+
+
+class UnsupportedMedia(BadRequest):
+    """The body is of a kind that this task cannot read."""
+
+    code = "unsupported_media"
+    status = 415
+
+
+class Unavailable(LanzaError):
+    """Not now: loading, draining or restarting. Try again."""
+
+    code = "unavailable"
+    status = 503
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Overloaded(Unavailable):
+    """The queue is full."""
+
+    code = "overloaded"
+    status = 429
+
+
+class EngineRestarting(Unavailable):
+    """The process that runs the handler died and is being started again."""
+
+    code = "engine_restarting"
+
+
+class DeadlineExceeded(LanzaError):
+    """The answer was not ready by the request's deadline."""
+
+    code = "deadline_exceeded"
+    status = 504
+
+
+class EngineFailed(LanzaError):
+    """The model raised. The client gets a request id; the log has the rest."""
+
+    code = "engine_failed"
+
+
+class HandlerError(EngineFailed):
+    """The user's own handler raised: its message is the user's and reaches the caller."""
+
+    code = "handler_error"
+    status = 400
