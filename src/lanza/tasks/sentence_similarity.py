@@ -1,0 +1,59 @@
+"""Sentence similarity: the cosine between a sentence and each of others, from -1 to 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from lanza.errors import BadRequest
+from lanza.tasks.base import Body, Task, TextModel, TextParameters
+from lanza.tasks.feature_extraction import pool, unit
+from lanza.tasks.text import Output, require_text
+from lanza.tasks.work import Work, check_count
+
+
+class Sentences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    source_sentence: str
+    sentences: list[str]
+
+
+class SentenceSimilarityBody(Body, frozen=True, kw_only=True):
+    inputs: Sentences
+    parameters: TextParameters | None = None
+
+
+def prepare(model: TextModel, body: SentenceSimilarityBody) -> Work:
+    parameters = body.parameters or TextParameters()
+    if not body.inputs.sentences:
+        raise BadRequest("`inputs.sentences` is empty: send at least one sentence to compare with.")
+    check_count(1 + len(body.inputs.sentences), what="`inputs.sentences`")
+    source = require_text(body.inputs.source_sentence, what="inputs.source_sentence")
+    sequences = [model.encoder.sequence(source, truncate=parameters.cut, what="inputs.source_sentence")]
+    for text in body.inputs.sentences:
+        require_text(text, what="inputs.sentences")
+        sequences.append(model.encoder.sequence(text, truncate=parameters.cut, what="inputs.sentences"))
+
+    def finish(outputs: Sequence[Output]) -> Any:
+        # A model that does not say how to pool is compared by its mean vectors, the usual default.
+        vectors = [pool(o["last_hidden_state"], model.pooling or "mean") for o in outputs]
+        units = unit(np.stack(vectors))
+        return units[1:] @ units[0]
+
+    return Work(pieces=sequences, lengths=[len(s) for s in sequences], finish=finish)
+
+
+TASK = Task(
+    name="sentence-similarity",
+    body=SentenceSimilarityBody,
+    answer=list[float],
+    example={
+        "inputs": {
+            "source_sentence": "¿Cuándo puedo pedir la beca?",
+            "sentences": ["El plazo de solicitud abre en marzo.", "El comedor cierra a las cuatro."],
+        }
+    },
+    prepare=prepare,
+)
