@@ -17,6 +17,8 @@ from lanza.models.facts import FolderKind, ModelFacts
 from lanza.models.heads import AUDIO_TASKS, IMAGE_TASKS, TEXT_ENCODER_TASKS
 from lanza.models.native import knows_family
 
+KnowsFamily = Callable[[str], bool | None]
+
 ENGINES: Final = ("onnx", "transformers", "handler")
 CONVERSION_MODULES: Final = frozenset({"torch", "transformers", "onnx", "onnxscript"})
 TRANSFORMERS_MODULES: Final = frozenset({"torch", "transformers"})
@@ -59,11 +61,20 @@ PYTHON_TOKENIZERS: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineChoice:
-    """``engine`` is one of ENGINES, ``why`` a sentence for people."""
+    """``engine`` is one of ENGINES, ``why`` a few words for people."""
 
     engine: str
     why: str
     needs_conversion: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """Nothing here serves the folder: the ``reason``, and the ``next_step`` that would change it."""
+
+    reason: str
+    next_step: str
+    error: type[ModelError] = ModelError
 
 
 def installed_modules(names: Iterable[str] = OPTIONAL_MODULES) -> frozenset[str]:
@@ -76,29 +87,44 @@ def choose_engine(
     *,
     installed: frozenset[str],
     wanted: str | None = None,
-    knows: Callable[[str], bool | None] = knows_family,
+    knows: KnowsFamily = knows_family,
 ) -> EngineChoice:
     """The engine for this folder, or for ``wanted`` where the user asked for one.
 
     Raises ModelError (nothing can serve it), UnsafeModel (it runs code of its own that no handler wraps)
     or MissingExtra (an optional dependency would serve it).
     """
+    outcome = decide(facts, installed=installed, wanted=wanted, knows=knows)
+    if isinstance(outcome, Refusal):
+        raise outcome.error(f"{outcome.reason}: {outcome.next_step}")
+    return outcome
+
+
+def decide(
+    facts: ModelFacts,
+    *,
+    installed: frozenset[str],
+    wanted: str | None = None,
+    knows: KnowsFamily = knows_family,
+) -> EngineChoice | Refusal:
+    """The same as a value, a refusal included."""
     if wanted is not None and wanted not in ENGINES:
-        raise ModelError(f"There is no engine {wanted!r}: choose among {', '.join(ENGINES)}.")
+        return Refusal(reason=f"There is no engine {wanted!r}", next_step=f"choose {' or '.join(ENGINES)}.")
     if wanted == "handler" or (wanted is None and facts.has_handler):
         return _handler(facts)
-    _require_servable(facts)
-    refusal = why_not_onnx(facts, knows)
-    if wanted == "onnx":
-        if refusal:
-            raise ModelError(f"The onnx engine cannot serve this folder: {refusal}. Drop --engine onnx.")
+    if unservable := _why_unservable(facts):
+        return unservable
+    against = why_not_onnx(facts, knows)
+    if wanted == "onnx" and against:
+        return Refusal(
+            reason=f"The onnx engine cannot serve this folder, as {against}", next_step="drop --engine onnx."
+        )
+    if wanted == "onnx" or (wanted is None and not against and _can_be_onnx(facts, installed)):
         return _onnx(facts, installed, knows)
-    if wanted is None and refusal is None and (_is_ready(facts) or not _only_torch(installed)):
-        return _onnx(facts, installed, knows)
-    return _transformers(facts, installed, knows, asked=wanted is not None, refusal=refusal)
+    return _transformers(facts, installed, knows, asked=wanted is not None, against=against)
 
 
-def why_not_onnx(facts: ModelFacts, knows: Callable[[str], bool | None] = knows_family) -> str | None:
+def why_not_onnx(facts: ModelFacts, knows: KnowsFamily = knows_family) -> str | None:
     """Why the onnx engine cannot take this folder, or None when it can."""
     by_kind = (
         (facts.is_adapter, "an adapter is applied to its base by peft"),
@@ -111,7 +137,7 @@ def why_not_onnx(facts: ModelFacts, knows: Callable[[str], bool | None] = knows_
         (_is_foreign(facts, knows), "it is made by code of its own, which is not run"),
         (
             facts.weights_format == "onnx",
-            "it has no tokenizer.json, which AutoTokenizer's save_pretrained writes",
+            "it has no tokenizer.json (AutoTokenizer's save_pretrained writes it)",
         ),
     )
     # what is exported already needs no tool of ours to be made, only to be served
@@ -119,49 +145,51 @@ def why_not_onnx(facts: ModelFacts, knows: Callable[[str], bool | None] = knows_
     return next((reason for holds, reason in reasons if holds), None)
 
 
-def _handler(facts: ModelFacts) -> EngineChoice:
-    if not facts.has_handler:
-        raise ModelError(
-            "There is no handler.py in this folder: drop --engine handler, "
-            "or write one with `lanza init handler`."
-        )
-    return EngineChoice(engine="handler", why="the folder has a handler.py, which says how to serve it")
+def _handler(facts: ModelFacts) -> EngineChoice | Refusal:
+    if facts.has_handler:
+        return EngineChoice(engine="handler", why="the folder has a handler.py, which says how to serve it")
+    return Refusal(
+        reason="There is no handler.py in this folder",
+        next_step="drop --engine handler, or write one with `lanza init handler`.",
+    )
 
 
-def _require_servable(facts: ModelFacts) -> None:
+def _why_unservable(facts: ModelFacts) -> Refusal | None:
     if facts.kind is FolderKind.UNKNOWN or (facts.kind is FolderKind.HANDLER and not facts.config):
-        raise ModelError(
-            "This folder is no model that Lanza knows: it has no config.json with a model_type, "
-            "no adapter_config.json, no model.onnx and no handler.py."
+        return Refusal(
+            reason="This folder is no model that Lanza knows",
+            next_step="give one with a config.json that has a model_type, or with an adapter_config.json "
+            "or a handler.py.",
         )
     if facts.is_adapter and facts.base_path is None:
-        raise ModelError(
-            f"The adapter's base model {facts.base_model or '(none is named)'} is not on this machine: "
-            "download it, or set base_model_name_or_path in adapter_config.json to its folder."
+        return Refusal(
+            reason=f"The adapter's base model {facts.base_model or '(none is named)'} is not on this machine",
+            next_step="download it, or set base_model_name_or_path in adapter_config.json to its folder.",
         )
     if not facts.weights:
-        raise ModelError(
-            "The folder holds no weights (model.safetensors, pytorch_model.bin or model.onnx): "
-            "save the model again with save_pretrained, or copy the missing files."
+        return Refusal(
+            reason="The folder holds no weights (model.safetensors, pytorch_model.bin or model.onnx)",
+            next_step="save the model again with save_pretrained, or copy the missing files.",
         )
     if facts.task is None:
-        what = facts.architecture or facts.model_type or "its config.json"
-        raise ModelError(
-            f"What to serve this model for cannot be told from {what}: "
-            "give --task, or write pipeline_tag into the front matter of README.md."
+        what = facts.architecture or facts.model_type
+        return Refusal(
+            reason=f"What to serve this model for cannot be told from {what}",
+            next_step="give --task, or write pipeline_tag into the front matter of README.md.",
         )
+    return None
 
 
-def _onnx(facts: ModelFacts, installed: frozenset[str], knows: Callable[[str], bool | None]) -> EngineChoice:
+def _onnx(facts: ModelFacts, installed: frozenset[str], knows: KnowsFamily) -> EngineChoice | Refusal:
     if _is_ready(facts):
         return EngineChoice(engine="onnx", why=f"a text encoder with its ONNX form in {facts.onnx_path}")
     if missing := CONVERSION_MODULES - installed:
-        raise MissingExtra(
-            f"Converting this model to ONNX needs {_listed(missing)}: pip install 'lanza[convert]' "
-            "(or give a folder with its model.onnx and tokenizer.json)."
+        return Refusal(
+            reason=f"Converting this model to ONNX needs {_listed(missing)}",
+            next_step="pip install 'lanza[convert]' (or give a folder with model.onnx and tokenizer.json).",
+            error=MissingExtra,
         )
-    _require_known_family(facts, knows)
-    return EngineChoice(
+    return _why_unknown(facts, knows) or EngineChoice(
         engine="onnx",
         why="a text encoder: converted to ONNX once, and served without torch",
         needs_conversion=True,
@@ -169,43 +197,42 @@ def _onnx(facts: ModelFacts, installed: frozenset[str], knows: Callable[[str], b
 
 
 def _transformers(
-    facts: ModelFacts,
-    installed: frozenset[str],
-    knows: Callable[[str], bool | None],
-    *,
-    asked: bool,
-    refusal: str | None,
-) -> EngineChoice:
+    facts: ModelFacts, installed: frozenset[str], knows: KnowsFamily, *, asked: bool, against: str | None
+) -> EngineChoice | Refusal:
     if facts.weights_format == "onnx":
-        raise ModelError(
-            "Only ONNX weights are here, which transformers cannot load, "
-            f"and for the onnx engine: {refusal or 'drop --engine transformers'}. "
-            "Give the folder with model.safetensors."
+        return Refusal(
+            reason="Only ONNX weights are here, which transformers cannot load"
+            + (f", nor can the onnx engine, as {against}" if against else ""),
+            next_step="give the folder that holds model.safetensors too.",
         )
     if missing := _needed_by_transformers(facts) - installed:
-        raise MissingExtra(f"Serving this model needs {_listed(missing)}: pip install 'lanza[transformers]'.")
-    _require_known_family(facts, knows)
+        return Refusal(
+            reason=f"Serving this model needs {_listed(missing)}",
+            next_step="pip install 'lanza[transformers]'.",
+            error=MissingExtra,
+        )
+    if unknown := _why_unknown(facts, knows):
+        return unknown
     if asked:
         return EngineChoice(engine="transformers", why="asked for")
-    why = (
-        f"onnx cannot take it: {refusal}"
-        if refusal
-        else "`pip install 'lanza[convert]'` would make it faster"
-    )
+    why = f"not onnx, as {against}" if against else "pip install 'lanza[convert]' would make it faster"
     return EngineChoice(engine="transformers", why=why)
 
 
-def _require_known_family(facts: ModelFacts, knows: Callable[[str], bool | None]) -> None:
+def _why_unknown(facts: ModelFacts, knows: KnowsFamily) -> Refusal | None:
+    """Why transformers cannot make this model by itself, or None when it can (or nobody knows)."""
     if facts.model_type is None or knows(facts.model_type) is not False:
-        return
+        return None
     if facts.custom_code:
-        raise UnsafeModel(
-            f"{facts.architecture or facts.model_type} is made by Python code in its repository (auto_map in "
-            "config.json), and Lanza does not run such code: read it, and wrap it in a handler.py."
+        return Refusal(
+            reason=f"{facts.architecture or facts.model_type} is made by Python code that comes with it "
+            "(auto_map in config.json), and such code is not run",
+            next_step="read it, and wrap the model in a handler.py.",
+            error=UnsafeModel,
         )
-    raise ModelError(
-        f"The installed transformers does not know the model type {facts.model_type!r}: "
-        "pip install --upgrade transformers, or wrap the model in a handler.py."
+    return Refusal(
+        reason=f"The installed transformers does not know the model type {facts.model_type!r}",
+        next_step="pip install --upgrade transformers, or wrap the model in a handler.py.",
     )
 
 
@@ -220,12 +247,12 @@ def _needed_by_transformers(facts: ModelFacts) -> frozenset[str]:
     return needed
 
 
-def _only_torch(installed: frozenset[str]) -> bool:
-    """Whether transformers can serve here and conversion is not possible."""
-    return installed >= TRANSFORMERS_MODULES and not installed >= CONVERSION_MODULES
+def _can_be_onnx(facts: ModelFacts, installed: frozenset[str]) -> bool:
+    """Whether onnx is the way: it is there, can be made, or nothing else could serve either."""
+    return _is_ready(facts) or installed >= CONVERSION_MODULES or not installed >= TRANSFORMERS_MODULES
 
 
-def _is_foreign(facts: ModelFacts, knows: Callable[[str], bool | None]) -> bool:
+def _is_foreign(facts: ModelFacts, knows: KnowsFamily) -> bool:
     """Whether only the Python files that come with the model can make it."""
     return facts.custom_code and (facts.model_type is None or knows(facts.model_type) is not True)
 
