@@ -30,7 +30,7 @@ class DocumentQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class DocumentQuestionAnsweringParameters(Parameters, frozen=True, kw_only=True):
-    """Lengths are in tokens, but for `max_answer_len`, which is in words, 15 unless set.
+    """Lengths are in tokens; `max_answer_len` is 15 unless set.
 
     `word_boxes` is a list of [word, [x0, y0, x1, y1]] in thousandths of the page; `lang` is the OCR's.
     """

@@ -35,7 +35,7 @@ class ImageSegmentationBody(Body, frozen=True, kw_only=True):
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """`mask` is a PNG in base64, as large as the image, 255 inside, 0 outside. Semantic ones have no score."""
+    """`mask` is a PNG in base64, as large as the image: 255 inside, else 0. Semantic ones have no score."""
 
     label: str
     score: float | None

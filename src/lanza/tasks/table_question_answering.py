@@ -47,7 +47,7 @@ class TableQuestionAnsweringBody(Body, frozen=True, kw_only=True):
 
 
 class TableAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`coordinates` are (row, column) from 0; `aggregator` says what to do with the cells, if the model does."""
+    """`coordinates` are (row, column) from 0; `aggregator` says what to do with the cells."""
 
     answer: str
     coordinates: list[tuple[int, int]]
