@@ -24,10 +24,18 @@ Json = Mapping[str, Any]
 
 def read_json(path: Path) -> Json:
     """The JSON object in ``path``. Raises ModelError with the line where it breaks."""
+    value = parse_json(path)
+    if not isinstance(value, dict):
+        raise ModelError(f"{path.name} holds a JSON {_kind(value)}, and an object is expected.")
+    return value
+
+
+def parse_json(path: Path) -> object:
+    """The JSON value in ``path``, of whatever kind. Raises ModelError with the line where it breaks."""
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise ModelError(f"{path.name} is over {LARGEST_JSON >> 20} MiB: no such document should be.")
-        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ModelError(f"{path.name} cannot be read ({error.strerror}): check its permissions.") from error
     except UnicodeDecodeError as error:
@@ -42,9 +50,6 @@ def read_json(path: Path) -> Json:
         raise ModelError(f"{path.name} is nested too deep to be read.") from error
     except ValueError as error:  # an integer of more digits than Python converts
         raise ModelError(f"{path.name} holds a number that cannot be read.") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path.name} holds a JSON {_kind(value)}, and an object is expected.")
-    return value
 
 
 def read_json_or_empty(path: Path) -> Json:
