@@ -42,38 +42,23 @@ def text(tokens: int, seed: int = 0) -> str:
 
 
 def wordpiece(path: Path, *, positions: int = 512) -> Any:
-    """A tokenizer in the manner of BERT."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
+    """BERT's tokenizer with a vocabulary of its own."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from transformers import BertTokenizer
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(
-        SENTENCES, trainers.WordPieceTrainer(vocab_size=320, special_tokens=special, show_progress=False)
-    )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    tokenizer.decoder = decoders.WordPiece()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        model_max_length=positions,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-    )
-    fast.save_pretrained(path)
-    return fast
+    trainer = trainers.WordPieceTrainer(vocab_size=320, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    bert = BertTokenizer(vocab=tokenizer.get_vocab(), model_max_length=positions)
+    bert.save_pretrained(path)
+    return bert
 
 
 def byte_pairs(
-    path: Path, *, special: Sequence[str], frame: bool = False, vocabulary: int = 400, **named: Any
+    path: Path, *, special: Sequence[str], frame: bool = False, vocabulary: int = 600, **named: Any
 ) -> Any:
     """A byte-level tokenizer; `frame` puts `<s> … </s>` around texts as RoBERTa does."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -151,7 +136,7 @@ def encoder(
     arch: str = "bert",
     task: str = "text-classification",
     labels: Sequence[str] = ("negativo", "positivo"),
-    positions: int = 128,
+    positions: int = 256,
     **more: Any,
 ) -> Path:
     """An encoder of a family (`bert`, `distilbert`, `electra`, `roberta`, `longformer`, ...) with a head."""
@@ -205,7 +190,7 @@ def bert(
     *,
     task: str = "text-classification",
     labels: Sequence[str] = ("negativo", "positivo"),
-    positions: int = 128,
+    positions: int = 256,
     **more: Any,
 ) -> Path:
     return encoder(path, arch="bert", task=task, labels=labels, positions=positions, **more)
@@ -320,5 +305,7 @@ def lora(path: Path, *, base: Path, task_type: str = "SEQ_CLS", targets: Sequenc
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.5)
+            elif "modules_to_save" in name and parameter.dim() > 1:
+                parameter.mul_(20)
     adapted.save_pretrained(path)
     return path
