@@ -1,4 +1,8 @@
-"""Sentence similarity: the cosine between a sentence and each of others, from -1 to 1."""
+"""Sentence similarity: the cosine between a sentence and each of others, from -1 to 1.
+
+A plain text or a list of texts is answered with their vectors instead, as feature extraction does: sentence
+models are asked both ways at one address.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ import msgspec
 import numpy as np
 
 from lanza.errors import BadRequest
-from lanza.tasks.base import Body, Task, TextModel, TextParameters
-from lanza.tasks.feature_extraction import pool, unit
+from lanza.tasks import feature_extraction
+from lanza.tasks.base import Task, TextModel
+from lanza.tasks.feature_extraction import FeatureExtractionBody, FeatureExtractionParameters, pool, unit
 from lanza.tasks.text import Output, require_text
 from lanza.tasks.work import Work, check_count
 
@@ -20,21 +25,23 @@ class Sentences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     sentences: list[str]
 
 
-class SentenceSimilarityBody(Body, frozen=True, kw_only=True):
-    inputs: Sentences
-    parameters: TextParameters | None = None
+class SentenceSimilarityBody(FeatureExtractionBody, frozen=True, kw_only=True):
+    inputs: Sentences | str | list[str]  # type: ignore[assignment]
 
 
 def prepare(model: TextModel, body: SentenceSimilarityBody) -> Work:
-    parameters = body.parameters or TextParameters()
+    if not isinstance(body.inputs, Sentences):
+        return feature_extraction.prepare(model, body)
+    parameters = body.parameters or FeatureExtractionParameters()
+    cut = bool(body.truncate or parameters.truncate or parameters.truncation)
     if not body.inputs.sentences:
         raise BadRequest("`inputs.sentences` is empty: send at least one sentence to compare with.")
     check_count(1 + len(body.inputs.sentences), what="`inputs.sentences`")
     source = require_text(body.inputs.source_sentence, what="inputs.source_sentence")
-    sequences = [model.encoder.sequence(source, truncate=parameters.cut, what="inputs.source_sentence")]
+    sequences = [model.encoder.sequence(source, truncate=cut, what="inputs.source_sentence")]
     for text in body.inputs.sentences:
         require_text(text, what="inputs.sentences")
-        sequences.append(model.encoder.sequence(text, truncate=parameters.cut, what="inputs.sentences"))
+        sequences.append(model.encoder.sequence(text, truncate=cut, what="inputs.sentences"))
 
     def finish(outputs: Sequence[Output]) -> Any:
         # A model that does not say how to pool is compared by its mean vectors, the usual default.
@@ -48,7 +55,7 @@ def prepare(model: TextModel, body: SentenceSimilarityBody) -> Work:
 TASK = Task(
     name="sentence-similarity",
     body=SentenceSimilarityBody,
-    answer=list[float],
+    answer=list[float] | list[list[float]],
     example={
         "inputs": {
             "source_sentence": "¿Cuándo puedo pedir la beca?",

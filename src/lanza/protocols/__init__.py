@@ -1,0 +1,1 @@
+"""The wire formats that clients speak: pure decoding and encoding, one module a protocol."""

@@ -1,0 +1,94 @@
+"""The wire of `InferenceClient` and of the classic inference API: bodies to typed inputs, answers to JSON.
+
+A body is JSON, or for image and audio tasks the raw bytes of the file (clients send those without a
+Content-Type, so the bytes themselves decide). Errors are `{"error", "code", "request_id"}`. Nothing here
+knows of sockets or models.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from lanza.errors import BadRequest, LanzaError, UnsupportedMedia
+from lanza.tasks.base import Body, Media, Task
+
+JSON = "application/json"
+
+
+@cache
+def _decoder(body: type[Body]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(body)
+
+
+def decode(task: Task, body: bytes, content_type: str = "") -> Any:
+    """The typed body of a request for `task`.
+
+    Raises BadRequest (not JSON, fields missing, unknown or of the wrong type, nested too deep) and
+    UnsupportedMedia (a text task that is sent a file).
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if not body:
+        raise BadRequest(f"the body is empty: send {_example(task)}")
+    if _is_raw(task, body, kind):
+        return task.body(inputs=body)  # type: ignore[call-arg]
+    if kind.startswith(("image/", "audio/", "video/", "multipart/")):
+        raise UnsupportedMedia(f"{task.name} takes JSON, not {kind}: send {_example(task)}")
+    return decode_json(body, task.body, hint=f"send {_example(task)}")
+
+
+def _is_raw(task: Task, body: bytes, kind: str) -> bool:
+    """Whether `body` is the file itself: said by its type, else by not looking like a JSON object."""
+    if task.media is Media.TEXT or kind == JSON:
+        return False
+    if kind.startswith("multipart/"):
+        raise UnsupportedMedia(
+            "multipart forms are not read: send the file's bytes as the body, or its base64 as `inputs`."
+        )
+    return not body.lstrip()[:1] == b"{"
+
+
+def decode_json(body: bytes, kind: type[Any], *, hint: str) -> Any:
+    """`body` as a `kind`; whatever is wrong with it becomes a BadRequest that ends in `hint`."""
+    try:
+        return _decoder(kind).decode(body)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{_plain(error)}: {hint}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the body is not valid JSON ({error}): {hint}") from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deep to be read.") from None
+
+
+def _plain(error: msgspec.ValidationError) -> str:
+    """msgspec's message with the place first, as users name it: `inputs.question`: expected `str`..."""
+    text, _, place = str(error).partition(" - at `$")
+    place = place.rstrip("`").lstrip(".")
+    return f"`{place}`: {text}" if place else text
+
+
+def _example(task: Task) -> str:
+    if task.media is Media.IMAGE and "question" not in task.name:
+        return "an image file as the body, or JSON with its base64 as `inputs`."
+    if task.media is Media.AUDIO:
+        return "an audio file as the body, or JSON with its base64 as `inputs`."
+    return f"JSON like {orjson.dumps(task.example).decode()}"
+
+
+def encode(answer: Any) -> bytes:
+    """An answer (structs, lists, numpy arrays) as JSON; a number that is not finite becomes null."""
+    return orjson.dumps(answer, default=_default, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, np.ndarray):  # orjson takes contiguous arrays only
+        return np.ascontiguousarray(value)
+    return msgspec.to_builtins(value)
+
+
+def encode_error(error: LanzaError, request_id: str) -> bytes:
+    return orjson.dumps({"error": error.message, "code": error.code, "request_id": request_id})

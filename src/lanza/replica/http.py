@@ -1,0 +1,173 @@
+"""The replica's edge: bodies read within bounds, answers and errors written, one request id for each.
+
+Plain ASGI, for this is what every request pays. An error is rendered here, once; what is not a `LanzaError`
+is logged with the request id and answered as a 500 that tells nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+from lanza.errors import BadRequest, EngineFailed, LanzaError, PayloadTooLarge, UnsupportedMedia
+
+log = logging.getLogger("lanza.replica")
+
+LINGER_BYTES: Final = 64 * 2**20
+"""How much of a body that was refused is read and thrown away, so that its sender gets to see the answer."""
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+Endpoint = Callable[["Exchange"], Awaitable[None]]
+RenderError = Callable[[LanzaError, str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who answers an address, and how its protocol writes errors."""
+
+    endpoint: Endpoint
+    render: RenderError
+
+
+Routes = dict[str, dict[str, Route]]
+"""Path to method to route."""
+
+
+class Disconnected(Exception):
+    """The client went away: nobody is there to be answered."""
+
+
+class Exchange:
+    """One request and its answer. `always` are headers that every answer carries."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, always: Headers) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.started = time.perf_counter()
+        self.status = 0
+        self._always = always
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.complete = False  # whether the whole body has been read
+        given = self._headers.get(b"x-request-id", b"")
+        self.request_id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+    def header(self, name: bytes) -> str:
+        return self._headers.get(name, b"").decode("latin-1")
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body. PayloadTooLarge as soon as it is known to be over `limit` bytes."""
+        encoding = self.header(b"content-encoding")
+        if encoding not in ("", "identity"):
+            raise UnsupportedMedia(f"a body with Content-Encoding {encoding} is not read: send it plain.")
+        declared = self.header(b"content-length")
+        if declared.isdigit() and int(declared) > limit:
+            raise _too_large(limit)
+        chunks: list[bytes] = []
+        size = 0
+        while not self.complete:
+            chunk = await self._chunk()
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _chunk(self) -> bytes:
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        self.complete = not message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        return chunk
+
+    async def answer(
+        self, body: bytes, *, status: int = 200, kind: bytes = b"application/json", headers: Headers | None = None
+    ) -> None:
+        await self.send(self._start(status, kind, [(b"content-length", b"%d" % len(body)), *(headers or [])]))
+        if self.complete or self.scope["method"] in ("GET", "HEAD"):
+            await self.send({"type": "http.response.body", "body": body})
+            return
+        await self.send({"type": "http.response.body", "body": body, "more_body": True})
+        await self._linger()
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def _linger(self) -> None:
+        """Read on for a while: closing at once would reset the connection before the answer is seen."""
+        left = LINGER_BYTES
+        while left > 0 and not self.complete:
+            try:
+                left -= max(1, len(await self._chunk()))
+            except Disconnected:
+                return
+
+    def _start(self, status: int, kind: bytes, headers: Headers) -> Message:
+        self.status = status
+        return {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", kind),
+                (b"x-request-id", self.request_id.encode()),
+                *self._always,
+                *headers,
+            ],
+        }
+
+    async def stream(self, events: AsyncIterator[bytes]) -> None:
+        """Server-sent events, each flushed as it comes."""
+        start = self._start(200, b"text/event-stream; charset=utf-8", [(b"cache-control", b"no-cache")])
+        await self.send(start)
+        async for event in events:
+            await self.send({"type": "http.response.body", "body": event, "more_body": True})
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def refuse(self, error: LanzaError, render: RenderError) -> None:
+        headers: Headers = []
+        if error.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+        if not self.complete and self.scope["method"] not in ("GET", "HEAD"):
+            headers.append((b"connection", b"close"))
+        status = error.status if error.status >= 400 else 500
+        await self.answer(render(error, self.request_id), status=status, headers=headers)
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"the body is larger than {limit / 2**20:g} MiB: send less, or serve with a larger --max-body."
+    )
+
+
+async def supervise(exchange: Exchange, endpoint: Endpoint, render: RenderError) -> None:
+    """Run `endpoint`; whatever it raises becomes an answer, as long as none was begun."""
+    try:
+        await endpoint(exchange)
+    except Disconnected:
+        exchange.status = exchange.status or 499
+    except LanzaError as error:
+        await _refuse(exchange, error, render)
+    except Exception as error:  # noqa: BLE001 -- the ASGI edge is a supervisor: nothing leaks past it
+        log.error("request %s failed", exchange.request_id, exc_info=error)
+        await _refuse(exchange, EngineFailed("something failed here; the server's log has it by this id."), render)
+
+
+async def _refuse(exchange: Exchange, error: LanzaError, render: RenderError) -> None:
+    if exchange.status:
+        log.warning("request %s failed after its answer had begun: %s", exchange.request_id, error)
+        return
+    if not isinstance(error, BadRequest):
+        log.warning("request %s: %s %s", exchange.request_id, error.status, error)
+    await exchange.refuse(error, render)
