@@ -5,6 +5,7 @@ It only shows what `lanza.models.doctor` found. With --json it prints one JSON o
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +25,7 @@ def doctor(
     """
     from lanza.models.doctor import examine
 
-    report = examine(Path(model).expanduser())
+    report = examine(Path(os.path.expanduser(model)))  # noqa: PTH111 (pathlib raises on an unknown ~user)
     if as_json:
         typer.echo(_as_json(report))
     else:

@@ -18,11 +18,11 @@ def hub_cache(environ: Mapping[str, str]) -> Path:
     """The folder where `huggingface_hub` keeps what it downloads."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if environ.get(name):
-            return Path(environ[name]).expanduser()
+            return _home(environ[name])
     if environ.get("HF_HOME"):
-        return Path(environ["HF_HOME"]).expanduser() / "hub"
+        return _home(environ["HF_HOME"]) / "hub"
     cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "huggingface" / "hub"
+    return _home(cache) / "huggingface" / "hub"
 
 
 def find_base(
@@ -32,10 +32,10 @@ def find_base(
 
     A path is tried from the adapter's folder and from the working directory, then the cache.
     """
-    folder = Path(name).expanduser()
+    folder = _home(name)
     for candidate in (beside / folder, Path.cwd() / folder):
-        # an adapter whose base is "." or empty would be its own base
-        if (candidate / "config.json").is_file() and not candidate.samefile(beside):
+        # an adapter whose base is "." would be its own base
+        if _has_config(candidate) and not candidate.samefile(beside):
             return candidate.resolve()
     return _cached(name, revision or "main", cache or hub_cache(os.environ))
 
@@ -46,7 +46,17 @@ def _cached(name: str, revision: str, cache: Path) -> Path | None:
     repo = cache / f"models--{name.replace('/', '--')}"
     try:
         commit = (repo / "refs" / revision).read_text().strip()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):
         commit = revision
     snapshot = repo / "snapshots" / commit
-    return snapshot if (snapshot / "config.json").is_file() else None
+    return snapshot if _has_config(snapshot) else None
+
+
+def _has_config(folder: Path) -> bool:
+    # not pathlib's: a name from a config may be longer than any path, and it raises on those
+    return os.path.isfile(folder / "config.json")  # noqa: PTH113
+
+
+def _home(name: str) -> Path:
+    """The path, with a leading ~ resolved where there is such a user."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 (pathlib raises where there is none)

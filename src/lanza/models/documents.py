@@ -33,6 +33,8 @@ def read_json(path: Path) -> Json:
 def parse_json(path: Path) -> object:
     """The JSON value in ``path``, of whatever kind. Raises ModelError with the line where it breaks."""
     try:
+        if not path.is_file():  # a pipe or a device has no end
+            raise ModelError(f"{path.name} is no regular file: put the document itself there.")
         if path.stat().st_size > LARGEST_JSON:
             raise ModelError(f"{path.name} is over {LARGEST_JSON >> 20} MiB: no such document should be.")
         return json.loads(path.read_bytes().decode("utf-8-sig"))
@@ -54,8 +56,6 @@ def parse_json(path: Path) -> object:
 
 def read_json_or_empty(path: Path) -> Json:
     """The same for a document that one can do without: absent or broken, it is empty."""
-    if not path.is_file():
-        return {}
     try:
         return read_json(path)
     except ModelError:
@@ -64,6 +64,8 @@ def read_json_or_empty(path: Path) -> Json:
 
 def read_card(path: Path) -> Mapping[str, tuple[str, ...]]:
     """The front matter of README.md: each top-level key with its value or values, as text."""
+    if not path.is_file():
+        return {}
     try:
         with path.open("rb") as file:
             text = file.read(_CARD_BYTES).decode("utf-8-sig", errors="replace")

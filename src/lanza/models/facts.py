@@ -115,7 +115,7 @@ def read_facts(path: Path, *, cache: Path | None = None) -> ModelFacts:
     """
     require_folder(path)
     files = list_files(path)
-    names = frozenset(file.path for file in files)
+    names = frozenset(file.path for file in files if file.is_regular)
     adapter = read_json(path / "adapter_config.json") if "adapter_config.json" in names else {}
     base_model, base_path = _base_of(adapter, path, cache)
     config = _config(path, names, base_path)

@@ -8,6 +8,7 @@ should not be walked to its end.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +22,20 @@ SKIPPED_FOLDERS = frozenset({".git", ".cache", ".venv", "__pycache__", "node_mod
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileFact:
-    """One file: ``path`` is relative with forward slashes, ``size`` in bytes (of a link's target)."""
+    """One file: ``path`` is relative with forward slashes, ``size`` in bytes (of a link's target).
+
+    Not ``is_regular``: a pipe or a device, or a link to one, to a folder or to nothing. It is never opened.
+    """
 
     path: str
     size: int
     is_link: bool = False
+    is_regular: bool = True
 
 
 def require_folder(path: Path) -> None:
     """Raise ModelError unless ``path`` is a folder that can be read."""
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 (pathlib raises where a name is too long)
         raise ModelError(f"There is nothing at {path}: check the path, or give a model folder's.")
     if not path.is_dir():
         raise ModelError(f"{path} is a file: give the folder that holds it, with its config.json.")
@@ -59,11 +64,14 @@ def _walk(folder: Path, *, prefix: str, depth: int) -> Iterator[FileFact]:
             if depth < DEEPEST and entry.name not in SKIPPED_FOLDERS:
                 yield from _walk(Path(entry.path), prefix=f"{name}/", depth=depth + 1)
         else:
-            yield FileFact(path=name, size=_size(entry), is_link=entry.is_symlink())
+            yield _file(entry, name)
 
 
-def _size(entry: os.DirEntry[str]) -> int:
+def _file(entry: os.DirEntry[str], name: str) -> FileFact:
     try:
-        return entry.stat().st_size
-    except OSError:
-        return 0  # a dangling link, or one that turns in a circle
+        status = entry.stat()
+    except OSError:  # a dangling link, or one that turns in a circle
+        return FileFact(path=name, size=0, is_link=entry.is_symlink(), is_regular=False)
+    regular = stat.S_ISREG(status.st_mode)
+    size = status.st_size if regular else 0
+    return FileFact(path=name, size=size, is_link=entry.is_symlink(), is_regular=regular)

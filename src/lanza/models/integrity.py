@@ -46,8 +46,8 @@ _AGAIN: Final = "Copy or download the file again, or save the model again with s
 def examine_files(root: Path, files: tuple[FileFact, ...]) -> Iterator[Finding]:
     """Everything that is broken in these files of the folder ``root``."""
     pointers = frozenset(lfs_pointers(root, files))
-    names = frozenset(file.path for file in files)
-    sound = tuple(file for file in files if file.path not in pointers)
+    names = frozenset(file.path for file in files if file.is_regular)
+    sound = tuple(file for file in files if file.is_regular and file.path not in pointers)
     yield from _report_pointers(pointers)
     yield from _check_links(root, files)
     yield from _check_json(root, sound)
@@ -91,6 +91,13 @@ def _check_links(root: Path, files: Iterable[FileFact]) -> Iterator[Finding]:
     allowed = _where_links_may_lead(root)
     for file in files:
         if not file.is_link:
+            if not file.is_regular:
+                yield error(
+                    "special_file",
+                    f"{file.path} is a pipe or a device, no file.",
+                    "Remove it from the folder.",
+                    path=file.path,
+                )
             continue
         target = Path(os.path.realpath(root / file.path))
         if not any(target.is_relative_to(place) for place in allowed):
@@ -100,8 +107,8 @@ def _check_links(root: Path, files: Iterable[FileFact]) -> Iterator[Finding]:
                 "Replace the link with the file itself: what lies outside does not travel with the model.",
                 path=file.path,
             )
-        elif not target.exists():
-            yield error("dangling_link", f"{file.path} is a link to nothing.", _AGAIN, path=file.path)
+        elif not file.is_regular:
+            yield error("dangling_link", f"{file.path} is a link to no file.", _AGAIN, path=file.path)
 
 
 def _where_links_may_lead(root: Path) -> tuple[Path, ...]:
@@ -115,7 +122,7 @@ def _where_links_may_lead(root: Path) -> tuple[Path, ...]:
 def _check_json(root: Path, files: Iterable[FileFact]) -> Iterator[Finding]:
     for file in files:
         path = PurePosixPath(file.path)
-        if path.suffix != ".json" or not (root / file.path).is_file():
+        if path.suffix != ".json":
             continue
         try:
             parse_json(root / file.path)
@@ -129,7 +136,7 @@ def _check_json(root: Path, files: Iterable[FileFact]) -> Iterator[Finding]:
 def _check_safetensors(root: Path, files: Iterable[FileFact]) -> Iterator[Finding]:
     for file in files:
         path = PurePosixPath(file.path)
-        if path.suffix != ".safetensors" or not (root / file.path).is_file():
+        if path.suffix != ".safetensors":
             continue
         if problems := read_header(root / file.path).problems:
             report = error if len(path.parts) == 1 else warning

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,9 @@ def test_an_adapter_finds_its_base_beside_it_and_in_the_cache(folder: WriteFolde
     assert read_facts(named, cache=tmp_path / "empty").base_path is None
 
 
-@pytest.mark.parametrize("name", [".", "", "../adapter", "../../etc", "\u0000", 7])
+@pytest.mark.parametrize(
+    "name", [".", "", "../adapter", "../../etc", "\u0000", 7, "a" * 5000, "~no_such_user", "ana/\u0000"]
+)
 def test_an_adapter_is_never_its_own_base(folder: WriteFolder, tmp_path: Path, name: object) -> None:
     files = {"adapter_config.json": {"base_model_name_or_path": name}, "config.json": BERT}
     assert read_facts(folder(files, name="adapter"), cache=tmp_path).base_path is None
@@ -184,3 +187,11 @@ def test_another_task_of_the_same_head(classifier: Path) -> None:
 def test_reading_a_card_and_a_tokenizer_is_not_fooled_by_folders(folder: WriteFolder) -> None:
     path = folder({"config.json": BERT, "README.md/x": "", "tokenizer_config.json": json.dumps(TOKENIZER)})
     assert read_facts(path).task == "text-classification"
+
+
+def test_pipes_and_devices_are_not_opened(folder: WriteFolder) -> None:
+    path = folder({})
+    for name in ("config.json", "README.md", "tokenizer_config.json", "model.safetensors"):
+        (path / name).symlink_to("/dev/zero")
+    os.mkfifo(path / "adapter_config.json")
+    assert read_facts(path).kind is FolderKind.UNKNOWN
