@@ -11,7 +11,7 @@ from lanza.tasks.base import Body, Parameters, Task
 from lanza.tasks.text import require_text
 
 MAX_QUERIES = 64
-MAX_CELLS = 100_000
+MAX_CELLS = 20_000
 
 Cell = str | int | float | bool | None
 
