@@ -19,7 +19,7 @@ The tree, each with its code and status:
     │   └── EngineRestarting    engine_restarting   503        a handler died and is being started again
     ├── DeadlineExceeded        deadline_exceeded   504
     └── EngineFailed            engine_failed       500        the model raised; details are in the log
-        └── HandlerError        handler_error       400        the user's own handler raised; its message is kept
+        └── HandlerError        handler_error       400        the user's handler raised; its message is kept
 
 A message says what to change. Each protocol renders the tree once (``protocols/``).
 """

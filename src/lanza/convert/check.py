@@ -1,8 +1,8 @@
-"""Is the export the same function as the original? Asked on several lengths and batch sizes, never assumed."""
+"""Is the export the same function as the original? Asked on several lengths and batches, never assumed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +47,7 @@ def compare(graph: Graph, path: Path, *, limit: int | None, told: Callable[[Chec
 def _open(path: Path, graph: Graph) -> Any:
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 -- onnxruntime has no public base of its errors
+    except Exception as error:
         raise ConversionFailed(f"its export cannot be loaded: {error}") from error
     found = {entry.name for entry in session.get_inputs()}
     if lost := set(graph.input_names) - found:
@@ -62,7 +62,7 @@ def _difference(graph: Graph, session: Any, inputs: tuple[torch.Tensor, ...]) ->
     feeds = {name: tensor.numpy() for name, tensor in zip(graph.input_names, inputs, strict=True)}
     try:
         actual = session.run(list(graph.output_names), feeds)
-    except Exception as error:  # noqa: BLE001 -- as above
+    except Exception as error:
         raise ConversionFailed(f"its export fails at {tuple(inputs[0].shape)}: {error}") from error
     mask = feeds["attention_mask"].astype(bool)
     return max((_worst(a, b, mask) for a, b in zip(actual, expected, strict=True)), default=np.inf)
@@ -76,9 +76,3 @@ def _worst(actual: Any, expected: Any, mask: Any) -> float:
     scale = max(1.0, float(np.abs(expected).max()))
     worst = float(np.abs(actual - expected).max()) / scale
     return worst if np.isfinite(worst) else float("inf")
-
-
-def rows(checks: list[Check]) -> Iterator[str]:
-    """One line of text a check."""
-    for check in checks:
-        yield f"{check.batch} × {check.tokens} tokens: {check.difference:.1e}"

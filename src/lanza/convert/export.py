@@ -38,7 +38,7 @@ EXTERNAL_BYTES: Final = 1_500_000_000
 """Weights above this go to a file beside the graph: a protobuf ends at 2 GiB."""
 
 
-class Graph(torch.nn.Module):
+class Graph(torch.nn.Module):  # type: ignore[misc]
     """The model with positional inputs and a tuple of outputs: what an ONNX graph has."""
 
     def __init__(self, model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -101,13 +101,14 @@ def _torchscript(graph: Graph, target: Path) -> None:
         dynamo=False,
         input_names=list(graph.input_names),
         output_names=list(graph.output_names),
-        dynamic_axes={name: axes for name in (*graph.input_names, *graph.output_names)},
+        dynamic_axes=dict.fromkeys((*graph.input_names, *graph.output_names), axes),
         opset_version=17,
     )
 
 
 def _is_large(graph: Graph) -> bool:
-    return sum(p.numel() * p.element_size() for p in graph.parameters()) > EXTERNAL_BYTES
+    size: int = sum(p.numel() * p.element_size() for p in graph.parameters())
+    return size > EXTERNAL_BYTES
 
 
 EXPORTERS: Final[Mapping[str, Callable[[Graph, Path], None]]] = {
@@ -125,7 +126,7 @@ def export(graph: Graph, target: Path, exporter: str) -> None:
         warnings.simplefilter("ignore")
         try:
             EXPORTERS[exporter](graph, target)
-        except Exception as error:  # noqa: BLE001 -- exporters raise of every kind, and the next may do
+        except Exception as error:
             line = str(error).strip().splitlines()
             raise ConversionFailed(
                 f"the {exporter} exporter gave up: {type(error).__name__}: {line[0] if line else ''}"

@@ -48,9 +48,7 @@ class Prepared:
     task: str | None
 
 
-def prepare(
-    facts: ModelFacts, *, task: str | None, engine: str | None, store: Store, tell: Tell
-) -> Prepared:
+def prepare(facts: ModelFacts, *, task: str | None, engine: str | None, store: Store, tell: Tell) -> Prepared:
     """Make the folder ready. Raises ModelError and its kind when nothing can serve it."""
     facts = _with_task(facts, task)
     if engine in (None, "onnx") and (found := _found_export(facts, store)):
@@ -88,7 +86,9 @@ def _found_export(facts: ModelFacts, store: Store) -> Prepared | None:
         if beside is None:
             return Prepared(facts=facts, engine="onnx", why="the folder has an ONNX model", task=facts.task)
         if not _has_torch_weights(facts) or beside.source == store.source(facts):
-            why = f"the folder has an ONNX model that was compared with its weights (within {beside.worst:.0e})"
+            why = (
+                f"the folder has an ONNX model that was compared with its weights (within {beside.worst:.0e})"
+            )
             return Prepared(facts=facts, engine="onnx", why=why, task=facts.task)
         facts = replace(facts, onnx_path=None)  # made from other weights than those beside it
     if not _has_torch_weights(facts):
@@ -121,7 +121,7 @@ def _converted(facts: ModelFacts, store: Store, tell: Tell) -> Prepared:
 def export_to(
     facts: ModelFacts, target: Path, *, task: str | None, store: Store, tell: Tell
 ) -> ConversionReport:
-    """Put the checked export of a model and its report into `target`. Raises ConversionFailed, MissingExtra."""
+    """Put a model's checked export and its report into `target`. ConversionFailed when there is none."""
     facts = replace(_with_task(facts, task), onnx_path=None)
     choose_engine(facts, installed=installed_modules(), wanted="onnx")
     assert facts.task is not None
@@ -150,7 +150,9 @@ def convert(
         last_words = process.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
     report = ConversionReport.read(aside)
     if report is None:
-        raise ConversionFailed(failure or f"the conversion died ({process.returncode}): {''.join(last_words)}")
+        raise ConversionFailed(
+            failure or f"the conversion died ({process.returncode}): {''.join(last_words)}"
+        )
     if report.accepted:
         _complete(facts, aside)
     return store.commit(aside, source, task), report

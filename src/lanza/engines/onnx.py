@@ -92,7 +92,12 @@ class OnnxEngine:
         del self._wide, self._narrow
 
 
-_NUMPY = {"tensor(int64)": "int64", "tensor(int32)": "int32", "tensor(float)": "float32", "tensor(bool)": "bool"}
+_NUMPY = {
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(float)": "float32",
+    "tensor(bool)": "bool",
+}
 
 _VALUES: dict[str, Any] = {
     "input_ids": lambda piece: piece.ids,

@@ -7,6 +7,7 @@ knows of sockets or models.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cache
 from typing import Any
 
@@ -15,14 +16,15 @@ import numpy as np
 import orjson
 
 from lanza.errors import BadRequest, LanzaError, UnsupportedMedia
-from lanza.tasks.base import Body, Media, Task
+from lanza.tasks.base import Media, Task
 
 JSON = "application/json"
 
 
 @cache
-def _decoder(body: type[Body]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(body)
+def _decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
+    """Building a decoder costs more than most decodings, so each is built once."""
+    return msgspec.json.Decoder(kind)
 
 
 def decode(task: Task, body: bytes, content_type: str = "") -> Any:
@@ -49,7 +51,7 @@ def _is_raw(task: Task, body: bytes, kind: str) -> bool:
         raise UnsupportedMedia(
             "multipart forms are not read: send the file's bytes as the body, or its base64 as `inputs`."
         )
-    return not body.lstrip()[:1] == b"{"
+    return body.lstrip()[:1] != b"{"
 
 
 def decode_json(body: bytes, kind: type[Any], *, hint: str) -> Any:

@@ -54,10 +54,7 @@ def openapi(info: Mapping[str, Any], task: Task | None, routes: Routes) -> dict[
         )
         schemas |= found
     paths = {
-        path: {
-            method.lower(): _operation(path, method, task, body, answer)
-            for method in methods
-        }
+        path: {method.lower(): _operation(path, method, task, body, answer) for method in methods}
         for path, methods in routes.items()
     }
     return {
@@ -129,8 +126,8 @@ th, td {{ text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px sol
 textarea, pre {{ width: 100%; box-sizing: border-box; font: 14px/1.45 ui-monospace, monospace; padding: .8rem;
  border: 1px solid var(--line); border-radius: 6px; background: transparent; color: inherit; }}
 pre {{ overflow: auto; max-height: 30rem; white-space: pre-wrap; }}
-button {{ font: inherit; padding: .4rem 1.2rem; border-radius: 6px; border: 0; background: #2257c4; color: #fff;
- cursor: pointer; }} li {{ margin: .2rem 0; }}
+button {{ font: inherit; padding: .4rem 1.2rem; border-radius: 6px; border: 0; background: #2257c4;
+ color: #fff; cursor: pointer; }} li {{ margin: .2rem 0; }}
 </style></head><body>
 <h1>{title}</h1><p>{task}</p>
 <form id="try"><textarea id="body" rows="9" spellcheck="false" aria-label="request body">{example}</textarea>

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-
 from lanza.errors import BadRequest, EngineFailed, LanzaError, PayloadTooLarge, UnsupportedMedia
 
 log = logging.getLogger("lanza.replica")
@@ -95,7 +94,12 @@ class Exchange:
         return chunk
 
     async def answer(
-        self, body: bytes, *, status: int = 200, kind: bytes = b"application/json", headers: Headers | None = None
+        self,
+        body: bytes,
+        *,
+        status: int = 200,
+        kind: bytes = b"application/json",
+        headers: Headers | None = None,
     ) -> None:
         await self.send(self._start(status, kind, [(b"content-length", b"%d" % len(body)), *(headers or [])]))
         if self.complete or self.scope["method"] in ("GET", "HEAD"):
@@ -159,9 +163,11 @@ async def supervise(exchange: Exchange, endpoint: Endpoint, render: RenderError)
         exchange.status = exchange.status or 499
     except LanzaError as error:
         await _refuse(exchange, error, render)
-    except Exception as error:  # noqa: BLE001 -- the ASGI edge is a supervisor: nothing leaks past it
+    except Exception as error:
         log.error("request %s failed", exchange.request_id, exc_info=error)
-        await _refuse(exchange, EngineFailed("something failed here; the server's log has it by this id."), render)
+        await _refuse(
+            exchange, EngineFailed("something failed here; the server's log has it by this id."), render
+        )
 
 
 async def _refuse(exchange: Exchange, error: LanzaError, render: RenderError) -> None:

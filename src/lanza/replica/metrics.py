@@ -25,8 +25,12 @@ class Metrics:
         self._seconds = Histogram(
             "lanza_request_seconds", "Time to the end of the answer", buckets=_SECONDS, registry=registry
         )
-        self._pieces = Histogram("lanza_batch_pieces", "Sequences in a batch", buckets=_PIECES, registry=registry)
-        self._tokens = Histogram("lanza_batch_tokens", "Tokens in a batch", buckets=_TOKENS, registry=registry)
+        self._pieces = Histogram(
+            "lanza_batch_pieces", "Sequences in a batch", buckets=_PIECES, registry=registry
+        )
+        self._tokens = Histogram(
+            "lanza_batch_tokens", "Tokens in a batch", buckets=_TOKENS, registry=registry
+        )
         self.cold_start = Gauge("lanza_load_seconds", "Time to load the model", registry=registry)
         Gauge("lanza_waiting", "Sequences in the queue", registry=registry).set_function(waiting)
         Gauge("lanza_running", "Batches or answers in work", registry=registry).set_function(running)

@@ -1,4 +1,4 @@
-"""Feature extraction: the vector of a text from a sentence model, or the vectors of its tokens from any other.
+"""Feature extraction: the vector of a text from a sentence model, those of its tokens from any other.
 
 A sentence model (its folder says how to pool) gives [dimensions] for one text and [texts, dimensions] for a
 list. Any other encoder gives [1, tokens, dimensions] for one text, and a list of those for a list.

@@ -35,7 +35,10 @@ class Filling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check(model: TextModel) -> None:
-    if model.encoder.mask_token is None or model.encoder.tokenizer.token_to_id(model.encoder.mask_token) is None:
+    if (
+        model.encoder.mask_token is None
+        or model.encoder.tokenizer.token_to_id(model.encoder.mask_token) is None
+    ):
         raise ModelError("this tokenizer has no mask token: serve the model with another --task.")
 
 

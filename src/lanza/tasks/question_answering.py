@@ -172,8 +172,8 @@ def _log_probabilities(
             output[name][window.offset : window.offset + window.count].astype(np.float64)
             for window, output in zip(windows, outputs, strict=True)
         ]
-        pool = [*rows, *([output[name][:1].astype(np.float64)] for output in outputs if impossible)]
-        everything = np.concatenate([np.ravel(part) for part in pool])
+        nulls = [output[name][:1].astype(np.float64) for output in outputs if impossible]
+        everything = np.concatenate([*rows, *nulls])
         top = everything.max()
         total = top + np.log(np.exp(everything - top).sum())
         sides.append([row - total for row in rows])

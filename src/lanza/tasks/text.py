@@ -158,7 +158,7 @@ class TextEncoder:
 
         try:
             tokenizer = FastTokenizer.from_file(path)
-        except Exception as error:  # noqa: BLE001 -- the Rust side raises bare Exception
+        except Exception as error:
             raise ModelError(
                 f"tokenizer.json cannot be read ({error}): save the tokenizer again with save_pretrained()."
             ) from error
@@ -184,7 +184,9 @@ class TextEncoder:
         """
         ids = self.tokens(text).ids
         if pair is None:
-            return self.single.compose(self.fit(ids, self.single.size, truncate=truncate, keep=keep, what=what))
+            return self.single.compose(
+                self.fit(ids, self.single.size, truncate=truncate, keep=keep, what=what)
+            )
         second = self.tokens(pair).ids
         first = self.fit(ids, self.pair.size + len(second), truncate=truncate, keep=keep, what=what)
         return self.pair.compose(first, second)

@@ -49,9 +49,7 @@ def join(works: Sequence[Work]) -> Work:
 
     def finish(outputs: Sequence[Any]) -> list[Any]:
         starts = [0, *ends[:-1]]
-        return [
-            work.finish(outputs[start:end]) for work, start, end in zip(works, starts, ends, strict=True)
-        ]
+        return [work.finish(outputs[start:end]) for work, start, end in zip(works, starts, ends, strict=True)]
 
     return Work(
         pieces=[piece for work in works for piece in work.pieces],
