@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 MAX_PIXELS: Final = 64_000_000
 """192 MB as RGB: more than a camera's full frame, and what one request may cost in memory."""
 
-FORMATS: Final = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
-"""The formats that are tried; MPO is what phones write as .jpg. The others of Pillow are no photographs, or
+FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""The formats that are tried (JPEG takes what phones write as MPO too). The others are no photographs, or
 run a program (EPS)."""
 NAMES: Final = "JPEG, PNG, WebP, GIF, TIFF, BMP or PPM"
 

@@ -48,6 +48,8 @@ class CtcReader:
 
     def __init__(self, model: Any, extractor: Any, tokenizer: Any) -> None:
         self._model, self._extractor, self._tokenizer = model, extractor, tokenizer
+        # Tokenizers of the wav2vec 2.0 kind know blanks from other special tokens, and where each letter lies.
+        self._has_times = hasattr(tokenizer, "word_delimiter_token")
         self._samples_per_frame: int | None = getattr(model.config, "inputs_to_logits_ratio", None)
 
     def prepare(self, samples: Samples, parameters: SpeechRecognitionParameters) -> Work:
@@ -89,14 +91,16 @@ class CtcReader:
     def _unit(self, wanted: bool | str | None) -> str | None:
         if not wanted:
             return None
-        if not hasattr(self._tokenizer, "word_delimiter_token"):
+        if not self._has_times:
             raise BadRequest("this model's tokenizer cannot tell times: leave `return_timestamps` out.")
         return "char" if wanted == "char" else "word"
 
     def _decode(self, frames: Frames, samples: int, unit: str | None) -> Transcript:
         if unit is None:
-            return Transcript(text=self._tokenizer.decode(frames))
-        decoded = self._tokenizer.decode(frames, **{f"output_{unit}_offsets": True})
+            return Transcript(text=self._tokenizer.decode(frames, skip_special_tokens=self._has_times))
+        decoded = self._tokenizer.decode(
+            frames, skip_special_tokens=True, **{f"output_{unit}_offsets": True}
+        )
         seconds = self._frame_seconds(len(frames), samples)
         return Transcript(
             text=decoded["text"],
@@ -104,8 +108,8 @@ class CtcReader:
                 Chunk(
                     text=offset[unit],
                     timestamp=(
-                        round(offset["start_offset"] * seconds, 2),
-                        round(offset["end_offset"] * seconds, 2),
+                        round(float(offset["start_offset"]) * seconds, 2),
+                        round(float(offset["end_offset"]) * seconds, 2),
                     ),
                 )
                 for offset in decoded[f"{unit}_offsets"]

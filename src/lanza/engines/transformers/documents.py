@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, Final
 
 import torch
@@ -76,11 +77,9 @@ class TableEngine(MediaEngine):
         self._tokenizer = load_tokenizer(options)
 
     def prepare(self, body: TableQuestionAnsweringBody) -> Work:
-        import pandas as pd
-
         parameters = body.parameters or TableQuestionAnsweringParameters()
         asked, sequential = queries(body.inputs), bool(parameters.sequential)
-        table = pd.DataFrame(columns(body.inputs), dtype=object)
+        table = import_module("pandas").DataFrame(columns(body.inputs), dtype=object)
         with preprocessing("this table"):
             tensors = tables.encode(self._tokenizer, table, asked, limit=self._limit, cut=parameters.cut)
         several = isinstance(body.inputs.query or body.inputs.question, list)
@@ -244,7 +243,7 @@ def _logits(outputs: Any) -> tuple[Any, Any]:
 
 
 def _written(text: str) -> list[DocumentAnswer]:
-    return [DocumentAnswer(answer=_MARK.sub("", text.split("</s_answer>")[0]).strip())]
+    return [DocumentAnswer(answer=_MARK.sub("", text.partition("</s_answer>")[0]).strip())]
 
 
 def _spoken(text: str) -> list[VisualAnswer]:

@@ -72,13 +72,15 @@ class Page:
         """The page in windows. BadRequest when question or stride leave no room for it."""
         asked = self._pieces(question.split()).ids[: parameters.max_question_len]
         pieces = self._pieces([word for word, _ in words])
+        if not pieces.ids:
+            raise BadRequest("`word_boxes` has no word that this model can read: send the page's words.")
         limit = min(parameters.max_seq_len or self.limit, self.limit)
         room = limit - self.frame.size - len(asked)
         stride = min(STRIDE, room // 2) if parameters.doc_stride is None else parameters.doc_stride
         if room < 1 or stride >= room:
             raise BadRequest(
-                f"the question has {len(asked)} tokens and a window {limit}, which leaves {max(room, 0)} for the "
-                f"page and {stride} of them to overlap: shorten the question, or set a smaller `doc_stride`."
+                f"the question has {len(asked)} tokens and a window {limit}, which leaves {max(room, 0)} for "
+                f"the page, {stride} of them to overlap: shorten the question, or set a smaller `doc_stride`."
             )
         starts = range(0, max(1, len(pieces.ids) - stride), room - stride)
         check_count(len(starts), what="`word_boxes`")
@@ -135,7 +137,7 @@ def _probabilities(
         for row, window in zip(logits, windows, strict=True)
     ]
     nulls = [float(row[0]) if null else -np.inf for row in logits]
-    highest = max(max(float(row.max()) for row in rows), *nulls)
+    highest = max(*(float(row.max()) for row in rows), *nulls)
     raised = [
         (np.exp(row - highest), float(np.exp(none - highest))) for row, none in zip(rows, nulls, strict=True)
     ]

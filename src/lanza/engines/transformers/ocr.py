@@ -1,14 +1,15 @@
 """The words of a page and their places, by Tesseract, for models that cannot see.
 
-Only where the caller sends no `word_boxes`, and only if the tesseract program and `pytesseract` are installed:
-neither comes with any extra.
+Only where the caller sends no `word_boxes`, and only if the tesseract program and `pytesseract` are
+installed: neither comes with any extra.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from typing import TYPE_CHECKING, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from lanza.errors import BadRequest
 from lanza.tasks.document_question_answering import PAGE, WordBox
@@ -21,7 +22,7 @@ _LANGUAGES: Final = re.compile(r"[A-Za-z_]{2,20}(\+[A-Za-z_]{2,20}){0,7}")
 
 
 def read_words(image: Image, languages: str | None) -> list[WordBox]:
-    """The words in reading order. `languages` is Tesseract's ("spa+eng"). BadRequest when it cannot be done."""
+    """The words in reading order; `languages` is like "spa+eng". BadRequest when it cannot be done."""
     if languages is not None and not _LANGUAGES.fullmatch(languages):
         raise BadRequest('`parameters.lang` must be like "spa" or "spa+eng".')
     if importlib.util.find_spec("pytesseract") is None:
@@ -29,7 +30,7 @@ def read_words(image: Image, languages: str | None) -> list[WordBox]:
             "this model reads words and their places, and there is no OCR on this server: send "
             '"parameters": {"word_boxes": [[word, [x0, y0, x1, y1]], ...]} in thousandths of the page.'
         )
-    import pytesseract
+    pytesseract: Any = import_module("pytesseract")
 
     try:
         rows = pytesseract.image_to_data(image, lang=languages, output_type="dict", timeout=_SECONDS)

@@ -25,7 +25,7 @@ _CHOSEN: Final = 0.5
 
 
 def encode(tokenizer: Any, table: Any, asked: Sequence[str], *, limit: int, cut: bool) -> dict[str, Any]:
-    """One row of tensors per question. `table` is a pandas frame of strings. ValueError when it does not fit."""
+    """One row of tensors per question. `table` is a frame of strings. ValueError when it does not fit."""
     encoded = tokenizer(
         table=table,
         queries=list(asked),

@@ -7,6 +7,7 @@ list of heads that the folder's generation_config.json has.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from lanza.tasks.work import Work
 
 _START: Final = 4
 """Positions taken before the first written token: start, language, task, no timestamps."""
+_LONGEST_CHARACTER: Final = 4  # tokens, for UTF-8 has as many bytes
 _UNSPACED: Final = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u3040", "\u30ff"), ("\u3400", "\u9fff"))
 """Thai and Lao, Burmese, kana, ideographs: written with no blanks, so each character is a word."""
 
@@ -57,7 +59,10 @@ class WhisperReader:
         )
 
     def run(self, batch: dict[str, Any], pieces: Sequence[Piece]) -> Sequence[Any]:
-        made = self._model.generate(**batch, **pieces[0].arguments)
+        with warnings.catch_warnings():
+            # Finding the times of a single word, transformers takes the spread of one number.
+            warnings.filterwarnings("ignore", message=r"std\(\): degrees of freedom", category=UserWarning)
+            made = self._model.generate(**batch, **pieces[0].arguments)
         if isinstance(made, Mapping) and "segments" in made:
             return [piece.read(segments) for piece, segments in zip(pieces, made["segments"], strict=True)]
         return [piece.read(ids) for piece, ids in zip(pieces, made, strict=True)]
@@ -128,7 +133,7 @@ class WhisperReader:
             pending.append(token)
             before = end
             text = self._text(pending)
-            if text.endswith("\ufffd"):
+            if text.endswith("\ufffd") and len(pending) < _LONGEST_CHARACTER:
                 continue  # a character that goes on in the next token
             pending = []
             if not text:
