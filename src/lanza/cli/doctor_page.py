@@ -18,6 +18,7 @@ from lanza.models.findings import Finding, Level
 from lanza.models.report import rank_of, readable, target_modules_of
 
 MOST_FILES_SHOWN: Final = 12
+MOST_FINDINGS_SHOWN: Final = 20
 _STYLES: Final = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: "dim"}
 _VERDICTS: Final = ("Servable", "Servable, with warnings", "Not servable")
 _VERDICT_STYLES: Final = ("bold green", "bold yellow", "bold red")
@@ -83,7 +84,8 @@ def _lines(report: Report, facts: ModelFacts) -> Iterator[tuple[str, str]]:
         yield "weights", f"{facts.weights_format}, {size(facts.weights_bytes)}"
     if facts.adapter:
         yield from _adapter_lines(facts)
-    yield "tokenizer", _tokenizer(report, facts)
+    if facts.kind is not FolderKind.UNKNOWN:
+        yield "tokenizer", _tokenizer(report, facts)
     if facts.has_processor:
         yield "processor", "yes"
     if facts.max_positions is not None:
@@ -99,8 +101,11 @@ def _adapter_lines(facts: ModelFacts) -> Iterator[tuple[str, str]]:
     targets = ", ".join(target_modules_of(facts))
     kind = str(facts.adapter.get("peft_type") or "unknown type")
     yield "adapter", kind + (f", rank {rank}" if rank else "") + (f", on {targets}" if targets else "")
-    place = f" in {facts.base_path}" if facts.base_path else ", not on this machine"
-    yield "base", (facts.base_model or "none is named") + place
+    if facts.base_path is None:
+        yield "base", f"{facts.base_model or 'none is named'}, not on this machine"
+    else:
+        is_folder = facts.base_model == str(facts.base_path)
+        yield "base", str(facts.base_path) if is_folder else f"{facts.base_model} in {facts.base_path}"
 
 
 def _tokenizer(report: Report, facts: ModelFacts) -> str:
@@ -112,6 +117,8 @@ def _tokenizer(report: Report, facts: ModelFacts) -> str:
 def _memory(report: Report) -> str:
     assert report.machine is not None
     free = report.machine.available
+    if len({size(need.total) for need in report.needs}) == 1 < len(report.needs):
+        return f"about {size(report.needs[0].total)} at any precision; {size(free)} free"
     needs = ", ".join(
         f"{size(need.total)} {'' if need.precision == 'as stored' else 'at '}{need.precision}"
         + ("" if need.total <= free else " (too much)")
@@ -136,9 +143,11 @@ def _findings(findings: tuple[Finding, ...]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for finding in findings:
+    for finding in findings[:MOST_FINDINGS_SHOWN]:
         table.add_row(
             Text(finding.level.value, style=_STYLES[finding.level]), Text(readable(finding.message))
         )
         table.add_row("", Text(readable(finding.next_step), style="dim"))
+    if (more := len(findings) - MOST_FINDINGS_SHOWN) > 0:
+        table.add_row("", Text(f"and {more} more: lanza doctor --json", style="dim"))
     return table

@@ -35,8 +35,8 @@ def find_base(
     folder = _home(name)
     for candidate in (beside / folder, Path.cwd() / folder):
         # an adapter whose base is "." would be its own base
-        if _has_config(candidate) and not candidate.samefile(beside):
-            return candidate.resolve()
+        if _has_config(candidate) and (place := candidate.resolve()) != beside.resolve():
+            return place
     return _cached(name, revision or "main", cache or hub_cache(os.environ))
 
 

@@ -128,7 +128,7 @@ def why_not_onnx(facts: ModelFacts, knows: KnowsFamily = knows_family) -> str | 
     """Why the onnx engine cannot take this folder, or None when it can."""
     by_kind = (
         (facts.is_adapter, "an adapter is applied to its base by peft"),
-        (facts.task not in TEXT_ENCODER_TASKS, f"it does not serve {facts.task}"),
+        (facts.task not in TEXT_ENCODER_TASKS, f"onnx does not serve {facts.task}"),
     )
     by_making = (
         (facts.model_type in NOT_EXPORTABLE, f"exports of {facts.model_type} are not to be trusted"),
@@ -215,8 +215,9 @@ def _transformers(
         return unknown
     if asked:
         return EngineChoice(engine="transformers", why="asked for")
-    why = f"not onnx, as {against}" if against else "pip install 'lanza[convert]' would make it faster"
-    return EngineChoice(engine="transformers", why=why)
+    return EngineChoice(
+        engine="transformers", why=against or "pip install 'lanza[convert]' would make it faster"
+    )
 
 
 def _why_unknown(facts: ModelFacts, knows: KnowsFamily) -> Refusal | None:

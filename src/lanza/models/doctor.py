@@ -14,16 +14,19 @@ from typing import Final
 
 from lanza.errors import ModelError, UnsafeModel
 from lanza.models.choice import EngineChoice, Refusal, decide, installed_modules
+from lanza.models.documents import read_json_or_empty
 from lanza.models.facts import ModelFacts, read_facts
 from lanza.models.files import list_files, require_folder
 from lanza.models.findings import Finding, Level, error, note, warning
 from lanza.models.handlers import examine_handler
 from lanza.models.integrity import examine_files, lfs_pointers
+from lanza.models.layout import PROCESSOR_FILES
 from lanza.models.memory import Machine, Need, needs, stored_need, this_machine
 from lanza.models.pickles import examine_pickles
 from lanza.models.remedies import suggest
 from lanza.models.tokenizer import Vocabulary, examine_embedding, examine_tokenizer, read_vocabulary
 
+_WITH_CODE: Final = ("config.json", "tokenizer_config.json", *PROCESSOR_FILES)
 _ORDER: Final = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
 
 
@@ -153,14 +156,15 @@ def _vocabulary(facts: ModelFacts, base: ModelFacts | None) -> Vocabulary | str 
 
 
 def _examine_config(facts: ModelFacts) -> Iterator[Finding]:
-    if facts.custom_code:
-        yield warning(
-            "custom_code",
-            "config.json has an auto_map: it names Python files that make the model. They are not run, "
-            "as trust_remote_code is never on by itself.",
-            "Nothing to do where transformers has the model type itself; else wrap it in a handler.py.",
-            path="config.json",
-        )
+    for name in _WITH_CODE:
+        if read_json_or_empty(facts.path / name).get("auto_map"):
+            yield warning(
+                "custom_code",
+                f"{name} has an auto_map: it names Python code that comes with the model. It is not run, "
+                "as trust_remote_code is never on by itself.",
+                "Nothing to do where transformers has the class itself; else wrap the model in a handler.py.",
+                path=name,
+            )
     if facts.card_task and facts.possible_tasks and facts.card_task not in facts.possible_tasks:
         yield note(
             "card_disagrees",

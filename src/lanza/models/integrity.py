@@ -99,16 +99,23 @@ def _check_links(root: Path, files: Iterable[FileFact]) -> Iterator[Finding]:
                     path=file.path,
                 )
             continue
-        target = Path(os.path.realpath(root / file.path))
-        if not any(target.is_relative_to(place) for place in allowed):
+        target = _target(root / file.path)
+        if target is None or not any(target.is_relative_to(place) for place in allowed):
             yield error(
                 "link_leaves_folder",
-                f"{file.path} is a link to {target}, outside the folder.",
+                f"{file.path} is a link to {target or 'where this user may not look'}, outside the folder.",
                 "Replace the link with the file itself: what lies outside does not travel with the model.",
                 path=file.path,
             )
-        elif not file.is_regular:
+        elif not file.is_regular and not target.is_dir():
             yield error("dangling_link", f"{file.path} is a link to no file.", _AGAIN, path=file.path)
+
+
+def _target(link: Path) -> Path | None:
+    try:
+        return Path(os.path.realpath(link))
+    except OSError:
+        return None
 
 
 def _where_links_may_lead(root: Path) -> tuple[Path, ...]:

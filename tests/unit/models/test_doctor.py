@@ -57,6 +57,15 @@ def test_a_warning_is_servable(folder: WriteFolder) -> None:
     assert (codes(report), report.exit_code, report.is_servable) == (["custom_code"], 1, True)
 
 
+def test_code_of_a_tokenizer_and_of_a_processor_is_told_too(folder: WriteFolder) -> None:
+    files = {
+        name: {"auto_map": {"A": "b.C"}} for name in ("tokenizer_config.json", "preprocessor_config.json")
+    }
+    report = look(folder(SOUND | files))
+    assert [finding.path for finding in report.findings] == list(files)
+    assert report.exit_code == 1
+
+
 def test_the_worst_comes_first(folder: WriteFolder) -> None:
     evil = b"cos\nsystem\n(S'echo never'\ntR."
     files = SOUND | {"training_args.bin": evil, "vocab.json": "{", "tokenizer_config.json": "{"}

@@ -108,6 +108,8 @@ def test_links_stay_inside(folder: WriteFolder, tmp_path: Path) -> None:
     secret.write_text("{}")
     path = folder({"config.json": BERT})
     (path / "copy.json").symlink_to("config.json")
+    (path / "checkpoint-5").mkdir()
+    (path / "latest").symlink_to("checkpoint-5", target_is_directory=True)
     assert examine(path) == []
     (path / "out.json").symlink_to(secret)
     (path / "gone.json").symlink_to("nothing.json")
