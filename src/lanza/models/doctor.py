@@ -77,7 +77,7 @@ def examine(
     except ModelError as problem:
         return _examine_without_facts(path, problem, deep=deep)
     pointers = frozenset(lfs_pointers(path, facts.files))
-    base, base_findings = _read_base(facts, cache)
+    base, base_findings = _read_base(facts, cache, deep=deep)
     vocabulary = _vocabulary(facts, base) if deep and facts.tokenizer_file not in pointers else None
     outcome = decide(facts, installed=installed_modules() if installed is None else installed)
     choice = outcome if isinstance(outcome, EngineChoice) else None
@@ -118,7 +118,9 @@ def _examine_without_facts(path: Path, problem: ModelError, *, deep: bool) -> Re
     return Report(path=path, findings=_in_order(findings))
 
 
-def _read_base(facts: ModelFacts, cache: Path | None) -> tuple[ModelFacts | None, list[Finding]]:
+def _read_base(
+    facts: ModelFacts, cache: Path | None, *, deep: bool
+) -> tuple[ModelFacts | None, list[Finding]]:
     """The facts of an adapter's base, and what is wrong with it."""
     if not facts.is_adapter or facts.base_path is None:
         return None, []
@@ -126,6 +128,7 @@ def _read_base(facts: ModelFacts, cache: Path | None) -> tuple[ModelFacts | None
         base = read_facts(facts.base_path, cache=cache)
     except ModelError as problem:
         return None, [_of_error(problem, "broken_base", f"Repair the base model in {facts.base_path}.")]
+    pickles = examine_pickles(base.path, base.files if deep else (), base.weights)
     findings = [
         error(
             "broken_base",
@@ -133,7 +136,7 @@ def _read_base(facts: ModelFacts, cache: Path | None) -> tuple[ModelFacts | None
             finding.next_step,
             path=str(facts.base_path),
         )
-        for finding in examine_files(base.path, base.files)
+        for finding in (*examine_files(base.path, base.files), *pickles)
         if finding.level is Level.ERROR
     ]
     if not base.weights:

@@ -129,6 +129,11 @@ def test_an_adapter_and_its_base(folder: WriteFolder, tmp_path: Path) -> None:
     (tmp_path / "base" / "model.safetensors").write_bytes(b"cut")
     assert codes(look(tmp_path / "adapter")) == ["broken_base"]
     (tmp_path / "base" / "model.safetensors").unlink()
+    (tmp_path / "base" / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'echo never'\ntR.")
+    report = look(tmp_path / "adapter")
+    assert codes(report) == ["broken_base"]
+    assert "would run os.system" in report.findings[0].message
+    (tmp_path / "base" / "pytorch_model.bin").unlink()
     assert codes(look(tmp_path / "adapter")) == ["base_without_weights"]
     (tmp_path / "base" / "config.json").unlink()
     report = look(tmp_path / "adapter", cache=tmp_path)

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from lanza.cli import doctor_page as page
 from lanza.models.choice import OPTIONAL_MODULES
 from lanza.models.doctor import examine
 from lanza.models.memory import Machine
 
 from .conftest import BERT, WriteFolder, weights
-
-page = pytest.importorskip("lanza.cli.doctor_page")
 
 
 def printed(path: Path) -> str:
