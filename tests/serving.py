@@ -19,9 +19,9 @@ from typing import Any
 
 import uvicorn
 
-from lanza.convert.preparation import prepare
+from lanza.convert.preparation import complete, prepare
 from lanza.convert.store import Store
-from lanza.models.facts import read_facts
+from lanza.models.facts import read_facts, with_task
 from lanza.replica.app import Replica
 from lanza.replica.process import bind
 from lanza.replica.spec import Limits, ReplicaSpec
@@ -35,6 +35,8 @@ def served(
 ) -> Iterator[str]:
     """Serve `folder` in a thread; gives its URL."""
     store = Store(home / "converted")
+    if engine == "onnx":
+        _export_here(folder, task, store)
     ready = prepare(read_facts(folder), task=task, engine=engine, store=store, tell=lambda step: None)
     spec = ReplicaSpec(
         folder=str(ready.facts.path),
@@ -48,6 +50,28 @@ def served(
     )
     with running(Replica(spec)) as url:
         yield url
+
+
+def _export_here(folder: Path, task: str | None, store: Store) -> None:
+    """Fill the store as the conversion would, but in this process and by the faster exporter.
+
+    What users get by default, a process and the other exporter, has tests of its own.
+    """
+    from lanza.convert.worker import convert
+
+    facts = read_facts(folder)
+    wanted = task or facts.task
+    assert wanted is not None
+    source = store.source(facts)
+    if facts.onnx_path is not None or store.find(source, wanted) is not None:
+        return
+    aside = store.begin(source, wanted)
+    told = {"source": source, "tell": lambda step: None, "exporters": ("torchscript",)}
+    report = convert(with_task(facts, wanted), wanted, aside, **told)  # type: ignore[arg-type]
+    assert report.accepted, report.why
+    report.write(aside)
+    complete(facts, aside)
+    store.commit(aside, source, wanted)
 
 
 @contextmanager
@@ -65,13 +89,13 @@ def running(replica: Replica) -> Iterator[str]:
     async def main() -> None:
         try:
             await replica.start()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 -- raised again in the test's own thread
             failure.append(error)
             ready.set()
             listener.close()
             return
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 -- uvicorn tells by a flag only
             await asyncio.sleep(0.005)
         ready.set()
         await serving

@@ -31,6 +31,7 @@ COMPANIONS = (
     "tokenizer.json",
     *TOKENIZER_FILES,
     *PROCESSOR_FILES,
+    "tokenizer_config.json",
     "special_tokens_map.json",
     "modules.json",
     "config_sentence_transformers.json",
@@ -154,7 +155,7 @@ def convert(
             failure or f"the conversion died ({process.returncode}): {''.join(last_words)}"
         )
     if report.accepted:
-        _complete(facts, aside)
+        complete(facts, aside)
     return store.commit(aside, source, task), report
 
 
@@ -172,6 +173,6 @@ def _follow(lines: IO[bytes], tell: Tell) -> str:
     return failure
 
 
-def _complete(facts: ModelFacts, folder: Path) -> None:
+def complete(facts: ModelFacts, folder: Path) -> None:
     """Put beside the graph what serving needs: config, tokenizer, pooling."""
     copy_files(facts.path, folder, [name for name in dict.fromkeys(COMPANIONS) if facts.has(name)])

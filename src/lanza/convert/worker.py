@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,16 @@ from lanza.tasks import find_task
 Tell = Callable[[str], None]
 
 
-def convert(facts: ModelFacts, task: str, target: Path, *, source: str, tell: Tell) -> ConversionReport:
-    """Write `target/model.onnx` and its report; a refusal is a report too, without a graph."""
+def convert(
+    facts: ModelFacts,
+    task: str,
+    target: Path,
+    *,
+    source: str,
+    tell: Tell,
+    exporters: Sequence[str] = tuple(EXPORTERS),
+) -> ConversionReport:
+    """Write `target/model.onnx`; a refusal is a report too, without a graph. Exporters are tried in order."""
     import torch
 
     tell("loading the original")
@@ -28,7 +36,7 @@ def convert(facts: ModelFacts, task: str, target: Path, *, source: str, tell: Te
         _write_tokenizer(options, target)
     graph = make_graph(model, task)
     refusals: list[str] = []
-    for exporter in EXPORTERS:
+    for exporter in exporters:
         tell(f"exporting with {exporter}")
         checks: list[Check] = []
         try:

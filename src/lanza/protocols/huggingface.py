@@ -7,7 +7,6 @@ knows of sockets or models.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import cache
 from typing import Any
 
@@ -22,7 +21,7 @@ JSON = "application/json"
 
 
 @cache
-def _decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     """Building a decoder costs more than most decodings, so each is built once."""
     return msgspec.json.Decoder(kind)
 
