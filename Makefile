@@ -2,7 +2,7 @@
 # shows that it is enough); .venv has all that developing needs.
 
 PYTHON ?= python3
-PIP := -m pip install --quiet --disable-pip-version-check
+PIP := -m pip install --quiet --quiet --disable-pip-version-check
 EXAMPLE := examples/becas-qa
 # In this order: what is quick and small fails first.
 TESTS = $(wildcard tests/unit tests/contract tests/tutorials tests/acceptance tests/browser)
