@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAX_PIXELS: Final = 64_000_000
 """192 MB as RGB: more than a camera's full frame, and what one request may cost in memory."""
 
+MAX_RATIO: Final = 64
+"""Times as wide as high, or as high as wide: models scale the short side up, and the long one with it."""
+
 FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """The formats that are tried (JPEG takes what phones write as MPO too). The others are no photographs, or
 run a program (EPS)."""
@@ -69,6 +72,11 @@ def _check_size(size: tuple[int, int], *, what: str) -> None:
         raise BadRequest(
             f"`{what}` is an image of {width} x {height} pixels, and at most {MAX_PIXELS:,} are decoded: "
             "send a smaller one."
+        )
+    if max(size) > MAX_RATIO * min(size):
+        raise BadRequest(
+            f"`{what}` is an image of {width} x {height} pixels, more than {MAX_RATIO} times as long on one "
+            "side as on the other: send a part of it."
         )
 
 

@@ -48,7 +48,7 @@ class CtcReader:
 
     def __init__(self, model: Any, extractor: Any, tokenizer: Any) -> None:
         self._model, self._extractor, self._tokenizer = model, extractor, tokenizer
-        # Tokenizers of the wav2vec 2.0 kind know blanks from other special tokens, and where each letter lies.
+        # Tokenizers of the wav2vec 2.0 kind tell where each letter lies.
         self._has_times = hasattr(tokenizer, "word_delimiter_token")
         self._samples_per_frame: int | None = getattr(model.config, "inputs_to_logits_ratio", None)
 
@@ -97,10 +97,8 @@ class CtcReader:
 
     def _decode(self, frames: Frames, samples: int, unit: str | None) -> Transcript:
         if unit is None:
-            return Transcript(text=self._tokenizer.decode(frames, skip_special_tokens=self._has_times))
-        decoded = self._tokenizer.decode(
-            frames, skip_special_tokens=True, **{f"output_{unit}_offsets": True}
-        )
+            return Transcript(text=self._tokenizer.decode(frames))
+        decoded = self._tokenizer.decode(frames, **{f"output_{unit}_offsets": True})
         seconds = self._frame_seconds(len(frames), samples)
         return Transcript(
             text=decoded["text"],

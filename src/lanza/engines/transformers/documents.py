@@ -80,6 +80,7 @@ class TableEngine(MediaEngine):
         parameters = body.parameters or TableQuestionAnsweringParameters()
         asked, sequential = queries(body.inputs), bool(parameters.sequential)
         table = import_module("pandas").DataFrame(columns(body.inputs), dtype=object)
+        table = tables.fitting(table, self.model.config.type_vocab_sizes, cut=parameters.cut)
         with preprocessing("this table"):
             tensors = tables.encode(self._tokenizer, table, asked, limit=self._limit, cut=parameters.cut)
         several = isinstance(body.inputs.query or body.inputs.question, list)

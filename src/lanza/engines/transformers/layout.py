@@ -107,9 +107,8 @@ def best_answers(
     parameters: DocumentQuestionAnsweringParameters,
 ) -> list[DocumentAnswer]:
     """The likeliest spans of all windows, best first; each span of words once."""
-    impossible = bool(parameters.handle_impossible_answer)
-    starts = _probabilities([start for start, _ in outputs], windows, null=impossible)
-    ends = _probabilities([end for _, end in outputs], windows, null=impossible)
+    starts = _probabilities([start for start, _ in outputs], windows)
+    ends = _probabilities([end for _, end in outputs], windows)
     longest = parameters.max_answer_len or ANSWER_LENGTH
     found: dict[tuple[int, int], float] = {}
     for window, (start, _), (end, _) in zip(windows, starts, ends, strict=True):
@@ -122,27 +121,28 @@ def best_answers(
         )
         for (first, last), score in found.items()
     ]
-    if impossible:
+    if parameters.handle_impossible_answer:
         null = min(start * end for (_, start), (_, end) in zip(starts, ends, strict=True))
         answers.append(DocumentAnswer(answer="", score=null, start=0, end=0))
     return sorted(answers, key=lambda answer: -(answer.score or 0.0))[: parameters.top_k or 1]
 
 
 def _probabilities(
-    logits: Sequence[Logits], windows: Sequence[Window], *, null: bool
+    logits: Sequence[Logits], windows: Sequence[Window]
 ) -> list[tuple[npt.NDArray[np.float64], float]]:
-    """For each window those of its page tokens, and that of its first token, which stands for no answer."""
-    rows = [
-        row[window.offset : window.offset + len(window.words)].astype(np.float64)
-        for row, window in zip(logits, windows, strict=True)
+    """For each window those of its page tokens, and that of its first token, which stands for no answer.
+
+    The first token has its share whether or not an empty answer is wanted: a page without the answer must not
+    look sure of itself.
+    """
+    highest = max(float(row.max()) for row in logits)
+    raised = [np.exp(row.astype(np.float64) - highest) for row in logits]
+    parts = [
+        (row[window.offset : window.offset + len(window.words)], float(row[0]))
+        for row, window in zip(raised, windows, strict=True)
     ]
-    nulls = [float(row[0]) if null else -np.inf for row in logits]
-    highest = max(*(float(row.max()) for row in rows), *nulls)
-    raised = [
-        (np.exp(row - highest), float(np.exp(none - highest))) for row, none in zip(rows, nulls, strict=True)
-    ]
-    whole = sum(float(row.sum()) + none for row, none in raised)
-    return [(row / whole, none / whole) for row, none in raised]
+    whole = sum(float(page.sum()) + none for page, none in parts)
+    return [(page / whole, none / whole) for page, none in parts]
 
 
 def _spans(start: Any, end: Any, longest: int, *, keep: int) -> list[tuple[int, int, float]]:

@@ -14,13 +14,14 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from lanza.errors import InputTooLong
+from lanza.errors import BadRequest, InputTooLong
 from lanza.tasks.table_question_answering import TableAnswer
 
 Table = Mapping[str, Sequence[str]]
 
 _SEGMENT, _COLUMN, _ROW, _PREVIOUS = range(4)
 """Of the seven kinds of token types, those that are used here."""
+_RANKS: Final = slice(4, 6)
 _CHOSEN: Final = 0.5
 
 
@@ -38,6 +39,20 @@ def encode(tokenizer: Any, table: Any, asked: Sequence[str], *, limit: int, cut:
     if length > limit:
         raise InputTooLong(tokens=length, limit=limit, what="inputs.table")
     return dict(encoded)
+
+
+def fitting(table: Any, kinds: Sequence[int], *, cut: bool) -> Any:
+    """The table, its last rows cut off if there are more than the model can number. BadRequest if that is not
+    wanted, or there are too many columns. `kinds` are the sizes of the tables of token types."""
+    # Numbers are ranked within their column, so a rank may be as high as a row's number.
+    most_rows, most_columns = min(kinds[_ROW], *kinds[_RANKS]) - 1, kinds[_COLUMN] - 1
+    rows, columns = table.shape
+    if columns > most_columns or (rows > most_rows and not cut):
+        raise BadRequest(
+            f"`inputs.table` has {rows} rows and {columns} columns, and this model reads at most {most_rows} "
+            f"rows and {most_columns} columns: send a part of it."
+        )
+    return table.head(most_rows)
 
 
 def run(model: Any, inputs: Mapping[str, Any], *, sequential: bool) -> list[Any]:
