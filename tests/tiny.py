@@ -6,6 +6,7 @@ every run. Nothing is fetched. Each builder writes one folder and gives its path
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -263,7 +264,7 @@ _SEQ2SEQ_SIZES: dict[str, Any] = {
 
 
 def seq2seq(path: Path, *, arch: str = "bart", **more: Any) -> Path:
-    """An encoder-decoder of a family: `bart`, `marian`, `pegasus`, `t5`."""
+    """An encoder-decoder of a family: `bart`, `led`, `pegasus`, `t5`."""
     import torch
     import transformers
 
@@ -279,8 +280,88 @@ def seq2seq(path: Path, *, arch: str = "bart", **more: Any) -> Path:
         settings |= {"d_model": WIDTH, "d_kv": 8, "d_ff": 2 * WIDTH, "num_layers": LAYERS, "num_heads": HEADS}
     else:
         settings |= {**_SEQ2SEQ_SIZES, "bos_token_id": 3, "forced_eos_token_id": 1}
+    if arch == "led":
+        del settings["max_position_embeddings"]
+        settings |= {
+            "max_encoder_position_embeddings": 512,
+            "max_decoder_position_embeddings": 64,
+            "attention_window": [16] * LAYERS,
+        }
     config = transformers.AutoConfig.for_model(arch, **settings, **more)
     return save(transformers.AutoModelForSeq2SeqLM.from_config(config), path)
+
+
+def marian(path: Path) -> Path:
+    """A Marian model with its own two sentencepiece tokenizers, as translation models come."""
+    import torch
+    import transformers
+
+    torch.manual_seed(13)
+    path.mkdir(parents=True, exist_ok=True)
+    pieces = sentencepieces(path / "source.spm")
+    (path / "target.spm").write_bytes((path / "source.spm").read_bytes())
+    vocabulary = {piece: i for i, piece in enumerate(["</s>", "<unk>", *pieces, "<pad>"])}
+    (path / "vocab.json").write_text(json.dumps(vocabulary))
+    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "MarianTokenizer"}))
+    padding = len(vocabulary) - 1
+    config = transformers.MarianConfig(
+        **_SEQ2SEQ_SIZES,
+        vocab_size=len(vocabulary),
+        pad_token_id=padding,
+        eos_token_id=0,
+        forced_eos_token_id=0,
+        decoder_start_token_id=padding,
+    )
+    return save(transformers.MarianMTModel(config), path)
+
+
+def sentencepieces(path: Path) -> list[str]:
+    """Train a sentencepiece model into `path`; its pieces but for the control ones."""
+    import io
+
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES),
+        model_writer=model,
+        vocab_size=200,
+        hard_vocab_limit=False,
+        minloglevel=9,
+    )
+    path.write_bytes(model.getvalue())
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
+    return [piece for piece in pieces if not piece.startswith("<")]
+
+
+def nllb(path: Path, *, languages: Sequence[str] = ("eng_Latn", "spa_Latn", "fra_Latn")) -> Path:
+    """A model of many languages, each with a token of its own, in the manner of NLLB."""
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    torch.manual_seed(13)
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    state = json.loads(tokenizer.to_str())["model"]
+    merges = [tuple(merge) for merge in state["merges"]]
+    made = transformers.NllbTokenizer(
+        vocab=state["vocab"], merges=merges, src_lang="eng_Latn", extra_special_tokens=list(languages)
+    )
+    made.save_pretrained(path)
+    config = transformers.M2M100Config(
+        **_SEQ2SEQ_SIZES,
+        vocab_size=len(made),
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+    )
+    return save(transformers.M2M100ForConditionalGeneration(config), path)
 
 
 def lora(path: Path, *, base: Path, task_type: str = "SEQ_CLS", targets: Sequence[str] = ("query",)) -> Path:

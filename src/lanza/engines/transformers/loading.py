@@ -11,6 +11,7 @@ weights stay as they are (bfloat16; a CPU has no use for float16).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +73,8 @@ def load_tokenizer(options: EngineOptions) -> Any:
     from transformers import AutoTokenizer
 
     folder = tokenizer_folder(options.facts)
-    with loading(f"The tokenizer in {folder.name}"):
+    with loading(f"The tokenizer in {folder.name}"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice about other packages, not about this folder
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
