@@ -7,6 +7,7 @@ of it. The result is the user's to change, and knows nothing of Lanza.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -52,7 +53,10 @@ def init_handler(folder: Path, *, force: bool = False) -> Path:
     target = folder / HANDLER
     if target.exists() and not force:
         raise UsageError(f"{target} exists already: give --force to write over it.")
-    target.write_text(write_handler(facts), encoding="utf-8")
+    try:
+        target.write_text(write_handler(facts), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written ({error.strerror}): check its permissions.") from error
     return target
 
 
@@ -62,7 +66,7 @@ def write_handler(facts: ModelFacts) -> str:
     lines = {"LIMIT": facts.max_positions or facts.tokenizer_max_length or _UNBOUNDED, "TASK": facts.task}
     lines["KEY"] = _KEYS.get(facts.task or "", "generated_text")
     for name, value in lines.items():
-        text = re.sub(rf"^{name} = [^ \n]+", f"{name} = {_quoted(value)}", text, flags=re.MULTILINE)
+        text = _set(text, name, value)
     text = text.replace('"""ABOUT"""', _docstring(facts), 1)
     return _on_base(text, facts) if facts.is_adapter else text
 
@@ -74,8 +78,15 @@ def starter_for(facts: ModelFacts) -> str:
     return _BY_TASK.get(facts.task, "unknown")
 
 
+def _set(text: str, name: str, value: object) -> str:
+    """The text with the constant `name` of its top set to `value`; unchanged where it has none."""
+    line = f"{name} = {_quoted(value)}"
+    return re.sub(rf"^{name} = [^ \n]+", lambda _: line, text, flags=re.MULTILINE)
+
+
 def _docstring(facts: ModelFacts) -> str:
-    kind = f"{facts.task} with {facts.architecture or 'an adapter'}" if facts.task else "a model of your own"
+    named = facts.architecture if (facts.architecture or "").isidentifier() else "a model"
+    kind = f"{facts.task} with {named}" if facts.task else "a model of your own"
     return (
         f'"""Serves this folder: {kind}.\n\n'
         "Lanza makes one EndpointHandler with the folder's path and calls it with the JSON of each request.\n"
@@ -88,9 +99,9 @@ def _on_base(text: str, facts: ModelFacts) -> str:
     """Load the base and put the adapter of the folder on it, where the starter loads the folder itself."""
     base, source, why = _base(facts)
     head = _classes(facts)
-    classes = f", num_labels={head}, ignore_mismatched_sizes=True" if head else ""
+    arguments = f"{source}, num_labels={head}, ignore_mismatched_sizes=True" if head else source
     text = _LOAD.sub(
-        rf"\1base = \2.from_pretrained({source}{classes})"
+        rf"\1base = \2.from_pretrained(\n\1    {arguments}\n\1)"
         "\n"
         r"\1self.model = PeftModel.from_pretrained(base, path).merge_and_unload()\3",
         text,
@@ -118,19 +129,12 @@ def _classes(facts: ModelFacts) -> int | None:
     """How many classes a classifier's adapter tells apart: its base may have another number."""
     if facts.task not in ("text-classification", "token-classification", "zero-shot-classification"):
         return None
-    for name in facts.weights:
-        if not name.endswith(".safetensors"):
-            continue
-        for tensor in read_header(facts.path / name).tensors:
-            if (
-                tensor.name.endswith(("classifier.weight", "score.weight", "out_proj.weight"))
-                and len(tensor.shape) == 2
-            ):
-                return tensor.shape[0]
-    return None
+    files = [facts.path / name for name in facts.weights if name.endswith(".safetensors")]
+    tensors = [tensor for file in files for tensor in read_header(file).tensors]
+    heads = [tensor.shape[0] for tensor in tensors if tensor.name.endswith(_HEADS) and len(tensor.shape) == 2]
+    return heads[0] if heads else None
 
 
 def _quoted(value: object) -> str:
-    return (
-        str(value) if isinstance(value, int) else '"' + str(value).replace("\\", "/").replace('"', "") + '"'
-    )
+    # a literal of JSON is one of Python, whatever a name found in the folder holds
+    return json.dumps(value)

@@ -35,6 +35,7 @@ logger = logging.getLogger("lanza.handler")
 POLITE_SECONDS = 2.0
 """How long the process has to end by itself when asked, and again when terminated, before it is killed."""
 
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has one way to end a process
 _PROGRAM = Path(__file__).parent / "child" / "__main__.py"
 
 
@@ -82,6 +83,8 @@ class Worker(asyncio.Protocol):
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._exited = threading.Event()
+        self._ending = threading.Lock()
+        self._ended = False
         self._transport: asyncio.Transport | None = None
         self._decoder = FrameDecoder()
         self._calls: dict[int, Call] = {}
@@ -139,15 +142,21 @@ class Worker(asyncio.Protocol):
             # a closed loop has closed the line as well, and the process ends by itself
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._send, {"op": "stop"})
-        for insist in (self._process.terminate, self.kill):
+        for number in (signal.SIGTERM, _KILL):
             if self._exited.wait(POLITE_SECONDS):
                 return
-            insist()
+            self._signal(number)
         self._exited.wait(POLITE_SECONDS)
 
     def kill(self) -> None:
-        if not self._exited.is_set():
-            self._process.kill()
+        """At once. It does no harm to a process that has ended."""
+        self._signal(_KILL)
+
+    def _signal(self, number: int) -> None:
+        # Popen's own way reaps a process that has ended, under the feet of the thread that waits for it
+        with self._ending, contextlib.suppress(ProcessLookupError):
+            if not self._ended:
+                os.kill(self._process.pid, number)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -186,11 +195,15 @@ class Worker(asyncio.Protocol):
     def _wait(self) -> None:
         """Runs in a thread: waits for the end, and ends what the process started and left behind."""
         if sys.platform == "linux":
-            # not yet reaped, its number cannot belong to another group
+            # until it is reaped, its number cannot be another's
             os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.wait()
         self._log.join(POLITE_SECONDS)
+        with self._ending:
+            self._ended = True
         self._process.wait()
         self._exited.set()
         with contextlib.suppress(RuntimeError):  # the loop ended before us
