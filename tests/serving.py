@@ -154,9 +154,13 @@ def serve_command(folder: Path, *options: str, home: Path) -> Iterator[Command]:
                 break
         assert command.url, "".join(command.lines)
         # What it prints later must not fill the pipe and stop it.
-        threading.Thread(target=process.stdout.read, daemon=True).start()
+        reader = threading.Thread(target=lambda out=process.stdout: command.lines.extend(out), daemon=True)
+        reader.start()
         yield command
     finally:
         if process.poll() is None:
             process.kill()
         process.wait(30)
+        if command.url:
+            reader.join(30)
+        process.stdout.close()

@@ -51,7 +51,7 @@ class Prepared:
 
 def prepare(facts: ModelFacts, *, task: str | None, engine: str | None, store: Store, tell: Tell) -> Prepared:
     """Make the folder ready. Raises ModelError and its kind when nothing can serve it."""
-    facts = _with_task(facts, task)
+    facts = _without_stale_export(_with_task(facts, task), store)
     if engine in (None, "onnx") and (found := _found_export(facts, store)):
         return found
     choice = choose_engine(facts, installed=installed_modules(), wanted=engine)
@@ -78,23 +78,27 @@ def _with_task(facts: ModelFacts, task: str | None) -> ModelFacts:
     return facts
 
 
+def _without_stale_export(facts: ModelFacts, store: Store) -> ModelFacts:
+    """The facts without an ONNX model that, by its own report, was made from other weights than those here."""
+    if facts.onnx_path is None or not _has_torch_weights(facts):
+        return facts
+    beside = ConversionReport.read((facts.path / facts.onnx_path).parent)
+    fresh = beside is None or beside.source == store.source(facts)
+    return facts if fresh else replace(facts, onnx_path=None)
+
+
 def _found_export(facts: ModelFacts, store: Store) -> Prepared | None:
     """An export that needs no making: it came with the folder, or was made here before."""
     if facts.has_handler or facts.task not in TEXT_ENCODER_TASKS or why_not_onnx(facts) is not None:
         return None
     if facts.onnx_path is not None:
         beside = ConversionReport.read((facts.path / facts.onnx_path).parent)
-        if beside is None:
-            return Prepared(facts=facts, engine="onnx", why="the folder has an ONNX model", task=facts.task)
-        if not _has_torch_weights(facts) or beside.source == store.source(facts):
-            why = (
-                f"the folder has an ONNX model that was compared with its weights (within {beside.worst:.0e})"
-            )
-            return Prepared(facts=facts, engine="onnx", why=why, task=facts.task)
-        facts = replace(facts, onnx_path=None)  # made from other weights than those beside it
+        compared = f" that was compared with its weights (within {beside.worst:.0e})" if beside else ""
+        return Prepared(
+            facts=facts, engine="onnx", why=f"the folder has an ONNX model{compared}", task=facts.task
+        )
     if not _has_torch_weights(facts):
         return None
-    assert facts.task is not None
     known = store.find(store.source(facts), facts.task)
     return _as_prepared(facts, *known) if known and known[1].accepted else None
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -60,7 +62,7 @@ async def _serve(spec: ReplicaSpec, listener: socket.socket, ready: Announce | N
     replica = Replica(spec)
     if spec.uds is None:
         replica.port = listener.getsockname()[1]
-    server = uvicorn.Server(_config(replica, spec))
+    server = _Server(_config(replica, spec))
     loading = asyncio.create_task(_load(replica, server, ready))
     try:
         await server.serve(sockets=[listener])
@@ -71,6 +73,22 @@ async def _serve(spec: ReplicaSpec, listener: socket.socket, ready: Announce | N
         await replica.stop()
     if isinstance(outcome, LanzaError | OSError):
         raise outcome
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that ends in peace: its own way is to drain and then die of the signal all the same."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        if sys.platform == "win32":
+            for number in numbers:
+                signal.signal(number, self.handle_exit)
+        else:
+            loop = asyncio.get_running_loop()
+            for number in numbers:
+                loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
 
 async def _load(replica: Replica, server: uvicorn.Server, ready: Announce | None) -> None:
