@@ -247,6 +247,80 @@ def git(path: Path) -> Path:
     return tiny.save(t.GitForCausalLM(config), path)
 
 
+def blip2(path: Path) -> Path:
+    import transformers as t
+
+    _seed()
+    tokenizer = tiny.byte_pairs(
+        path, special=("<pad>", "</s>", "<image>"), eos_token="</s>", pad_token="<pad>", bos_token="</s>"
+    )
+    text = {
+        "model_type": "opt",
+        "vocab_size": len(tokenizer),
+        "hidden_size": tiny.WIDTH,
+        "word_embed_proj_dim": tiny.WIDTH,
+        "ffn_dim": 2 * tiny.WIDTH,
+        "num_hidden_layers": tiny.LAYERS,
+        "num_attention_heads": tiny.HEADS,
+        "max_position_embeddings": 64,
+        "bos_token_id": 1,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+    }
+    config = t.Blip2Config(
+        vision_config={**_SIZES, "image_size": SIDE, "patch_size": 8},
+        qformer_config={**_SIZES, "vocab_size": 50, "encoder_hidden_size": tiny.WIDTH},
+        text_config=text,
+        num_query_tokens=4,
+        image_token_index=2,
+    )
+    t.BlipImageProcessorPil(size={"height": SIDE, "width": SIDE}).save_pretrained(path)
+    return tiny.save(t.Blip2ForConditionalGeneration(config), path)
+
+
+def pix2struct(path: Path) -> Path:
+    """Reads an image of any shape as a list of patches."""
+    import transformers as t
+
+    _seed()
+    tokenizer = tiny.unigram(path)
+    sizes = {"hidden_size": tiny.WIDTH, "d_kv": 8, "d_ff": 2 * tiny.WIDTH}
+    text = {"num_layers": tiny.LAYERS, "num_heads": tiny.HEADS, "pad_token_id": 0, "eos_token_id": 1}
+    config = t.Pix2StructConfig(
+        text_config={**sizes, **text, "vocab_size": len(tokenizer), "decoder_start_token_id": 0},
+        vision_config={
+            **sizes,
+            "patch_embed_hidden_size": 768,
+            "num_hidden_layers": tiny.LAYERS,
+            "num_attention_heads": tiny.HEADS,
+        },
+    )
+    t.Pix2StructImageProcessorPil(max_patches=64).save_pretrained(path)
+    model = t.Pix2StructForConditionalGeneration(config)
+    _generation(model, decoder_start_token_id=0, eos_token_id=1, pad_token_id=0)
+    return tiny.save(model, path)
+
+
+def vit_adapter(path: Path, *, base: Path) -> Path:
+    """A LoRA adapter on a ViT, with a head of its own, as after some training."""
+    import warnings
+
+    import peft
+    import transformers as t
+
+    _seed()
+    model = t.AutoModelForImageClassification.from_pretrained(base)
+    config = peft.LoraConfig(r=2, lora_alpha=16, target_modules=["q_proj"], modules_to_save=["classifier"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft calls what transformers means to rename
+        adapted = peft.get_peft_model(model, config)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name or ("modules_to_save" in name and parameter.dim() > 1):
+            parameter.data.normal_(std=0.5)
+    adapted.save_pretrained(path)
+    return path
+
+
 def vilt(path: Path) -> Path:
     import transformers as t
 
@@ -292,6 +366,38 @@ def wav2vec2(path: Path, *, labels: Sequence[str] = (), long_form: bool = False)
     vocabulary.write_text(json.dumps({letter: i for i, letter in enumerate(letters)}), encoding="utf-8")
     t.Wav2Vec2CTCTokenizer(str(vocabulary)).save_pretrained(path)
     return tiny.save(t.Wav2Vec2ForCTC(t.Wav2Vec2Config(**config, vocab_size=len(letters))), path)
+
+
+def spectrogram(path: Path) -> Path:
+    """The Audio Spectrogram Transformer, which sees sound as an image."""
+    import transformers as t
+
+    _seed()
+    t.ASTFeatureExtractor(max_length=128, num_mel_bins=32).save_pretrained(path)
+    config = t.ASTConfig(**_SIZES, **_names(ANIMALS), max_length=128, num_mel_bins=32)
+    return tiny.save(t.ASTForAudioClassification(config), path)
+
+
+def moonshine(path: Path) -> Path:
+    """Hears a recording in one piece and writes."""
+    import transformers as t
+
+    _seed()
+    special = ("<unk>", "<s>", "</s>")
+    tokenizer = tiny.byte_pairs(path, special=special, eos_token="</s>", bos_token="<s>")
+    t.Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(path)
+    config = t.MoonshineConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=tiny.WIDTH,
+        intermediate_size=2 * tiny.WIDTH,
+        encoder_num_hidden_layers=1,
+        decoder_num_hidden_layers=1,
+        encoder_num_attention_heads=tiny.HEADS,
+        decoder_num_attention_heads=tiny.HEADS,
+        max_position_embeddings=64,
+        decoder_start_token_id=1,
+    )
+    return tiny.save(t.MoonshineForConditionalGeneration(config), path)
 
 
 def whisper(path: Path) -> Path:
@@ -390,6 +496,33 @@ def layoutlm(path: Path, *, positions: int = 128) -> Path:
     tokenizer = tiny.wordpiece(path, positions=positions)
     config = t.LayoutLMConfig(**_SIZES, vocab_size=len(tokenizer), max_position_embeddings=positions)
     return tiny.save(t.LayoutLMForQuestionAnswering(config), path)
+
+
+def layoutlmv3(path: Path, *, positions: int = 128) -> Path:
+    """Looks at the page as well as at its words."""
+    import transformers as t
+
+    _seed()
+    special = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+    pairs = json.loads(tiny.byte_pairs(path, special=special).backend_tokenizer.to_str())["model"]
+    merges = [tuple(pair) for pair in pairs["merges"]]
+    tokenizer = t.LayoutLMv3Tokenizer(vocab=pairs["vocab"], merges=merges, model_max_length=positions)
+    tokenizer.save_pretrained(path)
+    config = t.LayoutLMv3Config(
+        **_SIZES,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=positions + 2,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        input_size=SIDE,
+        patch_size=8,
+        coordinate_size=5,
+        shape_size=6,
+    )
+    size = {"height": SIDE, "width": SIDE}
+    t.LayoutLMv3ImageProcessorPil(apply_ocr=True, size=size).save_pretrained(path)
+    return tiny.save(t.LayoutLMv3ForQuestionAnswering(config), path)
 
 
 def donut(path: Path) -> Path:

@@ -7,6 +7,7 @@ all cores: a picture keeps them busy by itself.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,7 +126,10 @@ def load_feature_extractor(options: EngineOptions) -> Any:
     """How the folder wants its recordings."""
     from transformers import AutoFeatureExtractor
 
-    return _load(options, AutoFeatureExtractor, "feature extractor")
+    with warnings.catch_warnings():
+        # The Audio Spectrogram Transformer's own settings leave a filter empty, and transformers says so.
+        warnings.filterwarnings("ignore", message="At least one mel filter", category=UserWarning)
+        return _load(options, AutoFeatureExtractor, "feature extractor")
 
 
 def labels_of(config: Any) -> tuple[str, ...]:
@@ -135,7 +139,9 @@ def labels_of(config: Any) -> tuple[str, ...]:
 
 
 def _load(options: EngineOptions, auto_class: Any, kind: str, **more: Any) -> Any:
-    folder = options.facts.path
+    facts = options.facts
+    # An adapter's folder seldom has a processor of its own.
+    folder = facts.path if facts.has_processor or facts.base_path is None else facts.base_path
     with told_as_model_error(f"The {kind} in {folder.name}"):
         return auto_class.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **more)
 
