@@ -95,7 +95,7 @@ def running(replica: Replica) -> Iterator[str]:
             listener.close()
             return
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:  # noqa: ASYNC110 -- uvicorn tells by a flag only
+        while not server.started:
             await asyncio.sleep(0.005)
         ready.set()
         await serving

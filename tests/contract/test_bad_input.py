@@ -154,7 +154,10 @@ def test_addresses_that_are_not_there(url: str) -> None:
 
 def test_half_a_request_and_garbage_do_no_harm(url: str) -> None:
     address = urlsplit(url)
-    for sent in (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf", b"\x00\x01garbage\r\n\r\n"):
+    for sent in (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf",
+        b"\x00\x01garbage\r\n\r\n",
+    ):
         with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
             connection.sendall(sent)
 

@@ -169,7 +169,7 @@ def test_closing_answers_what_waits_and_takes_no_more() -> None:
         made = batcher(engine)
         jobs = [made.submit(work(i), encode) for i in (1, 2, 3)]
         closing = asyncio.get_running_loop().run_in_executor(None, made.close)
-        while not made._closing:  # noqa: ASYNC110 -- set on another thread
+        while not made._closing:
             await asyncio.sleep(0)
         with pytest.raises(Unavailable):
             made.submit(work(5), encode)
