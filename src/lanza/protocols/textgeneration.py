@@ -62,7 +62,9 @@ def encode_answer(tokens: Sequence[Written], parameters: TextGenerationParameter
         seed=parameters.seed,
         prefill=[],
         tokens=[_token(token) for token in tokens],
-        top_tokens=[_top(token) for token in tokens] if parameters.top_n_tokens else None,
+        top_tokens=[_top(token, parameters.top_n_tokens) for token in tokens]
+        if parameters.top_n_tokens
+        else None,
     )
     return msgspec.json.encode(Generated(generated_text=text, details=details))
 
@@ -74,7 +76,7 @@ def encode_token(
     last = token.finish is not None
     event: dict[str, Any] = {"index": index, "token": _token(token)}
     if parameters.top_n_tokens:
-        event["top_tokens"] = _top(token)
+        event["top_tokens"] = _top(token, parameters.top_n_tokens)
     event["generated_text"] = text if last else None
     event["details"] = None
     if last:
@@ -103,5 +105,5 @@ def _token(token: Written) -> GeneratedToken:
     return GeneratedToken(id=token.id, text=token.text, logprob=token.logprob, special=token.special)
 
 
-def _top(token: Written) -> list[GeneratedToken]:
-    return [GeneratedToken(id=i, text=text, logprob=p, special=False) for i, text, p in token.top]
+def _top(token: Written, most: int) -> list[GeneratedToken]:
+    return [GeneratedToken(id=i, text=text, logprob=p, special=False) for i, text, p in token.top[:most]]

@@ -23,7 +23,11 @@ FinishReason = Literal["length", "eos_token", "stop_sequence"]
 
 
 class Written(Protocol):
-    """One token as it was written, as far as wire formats tell. `top` has (id, text, log-probability)."""
+    """One token as it was written, as far as wire formats tell.
+
+    `top` has (id, text, log-probability) of the likeliest, as many as were asked for; the token itself is
+    among them or stands after them.
+    """
 
     @property
     def id(self) -> int: ...
@@ -107,7 +111,7 @@ def check(parameters: TextGenerationParameters) -> None:
     for name, low, high in _BOUNDS:
         value = getattr(parameters, name)
         if value is not None and not low <= value <= high:
-            raise BadRequest(f"`parameters.{name}` is {value:g}: it must be from {low:g} to {high:g}.")
+            raise BadRequest(f"`parameters.{name}` is {value}: it must be from {low:,} to {high:,}.")
     for name in ("top_p", "typical_p", "repetition_penalty"):
         if getattr(parameters, name) == 0:
             raise BadRequest(f"`parameters.{name}` is 0: it must be above 0.")
@@ -123,15 +127,15 @@ def check_stops(stops: tuple[str, ...], *, what: str) -> None:
 
 _BOUNDS: Final[tuple[tuple[str, float, float], ...]] = (
     ("frequency_penalty", -2, 2),
-    ("max_new_tokens", 1, 2**20),
+    ("max_new_tokens", 1, 1_000_000),
     ("presence_penalty", -2, 2),
     ("repetition_penalty", 0, 100),
     ("seed", 0, 2**63 - 1),
     ("temperature", 0, 100),
-    ("top_k", 0, 2**20),
+    ("top_k", 0, 1_000_000),
     ("top_n_tokens", 0, MOST_TOP_TOKENS),
     ("top_p", 0, 1),
-    ("truncate", 1, 2**20),
+    ("truncate", 1, 1_000_000),
     ("typical_p", 0, 1),
 )
 

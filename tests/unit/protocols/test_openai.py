@@ -105,7 +105,13 @@ def test_other_prompts_are_refused(prompt: Any) -> None:
 
 TOKENS = [
     Token(id=5, text="", logprob=-0.5, top=((5, "Ho", -0.5), (6, "Bu", -1.0))),
-    Token(id=7, text="Hola", logprob=-0.25, top=((7, "la", -0.25), (8, "lo", -2.0)), finish="stop_sequence"),
+    Token(
+        id=7,
+        text="Hola",
+        logprob=-3.0,
+        top=((8, "lo", -0.5), (9, "li", -2.0), (7, "la", -3.0)),
+        finish="stop_sequence",
+    ),
 ]
 
 
@@ -118,6 +124,7 @@ def test_a_chat_has_text_usage_reason_and_logprobs() -> None:
     assert choice["finish_reason"] == "stop"
     assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     assert [entry["token"] for entry in choice["logprobs"]["content"]] == ["Ho", "la"]
+    assert [len(entry["top_logprobs"]) for entry in choice["logprobs"]["content"]] == [2, 2]
     assert choice["logprobs"]["content"][0]["top_logprobs"][1] == {
         "token": "Bu",
         "logprob": -1.0,
@@ -145,6 +152,7 @@ def test_a_completion_may_repeat_the_prompt() -> None:
     assert choice["text"] == "¡Hola"
     assert choice["logprobs"]["tokens"] == ["Ho", "la"]
     assert choice["logprobs"]["text_offset"] == [1, 1]
+    assert choice["logprobs"]["top_logprobs"] == [{"Ho": -0.5}, {"lo": -0.5}]
 
 
 def test_errors_have_openai_shape() -> None:

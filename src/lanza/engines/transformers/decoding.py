@@ -23,7 +23,11 @@ PROMPT_STEP: Final = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Language:
-    """A causal model with what is needed to write with it. `ends` are the ids that end an answer."""
+    """A causal model with what is needed to write with it.
+
+    `ends` are the ids that end an answer, `special` those that are no text. `caches`: the model keeps what it
+    has read; `keeps`: it can be told to compute the last logits only.
+    """
 
     model: Any
     tokenizer: Any
@@ -31,16 +35,14 @@ class Language:
     device: torch.device
     caches: bool = field(init=False)
     keeps: bool = field(init=False)
+    special: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
         takes = inspect.signature(self.model.forward).parameters
         supported = getattr(self.model, "_supports_default_dynamic_cache", lambda: True)()
         object.__setattr__(self, "caches", "past_key_values" in takes and supported)
         object.__setattr__(self, "keeps", "logits_to_keep" in takes)
-
-    @property
-    def special(self) -> frozenset[int]:
-        return frozenset(self.tokenizer.all_special_ids)
+        object.__setattr__(self, "special", frozenset(self.tokenizer.all_special_ids))
 
     def decode(self, ids: list[int], *, special: bool = False) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=not special))
@@ -57,7 +59,6 @@ class Decoding:
         self._read = 0
         self._cache: Any = None
         self._sampler = Sampler(generation.sampling, language.device)
-        self._special = language.special
         self._text = TextStream(language.decode, prompt=generation.prompt, stop=generation.sampling.stop)
 
     def step(self) -> Token | None:
@@ -66,8 +67,7 @@ class Decoding:
             logits = self._logits()
             if logits is None:
                 return None
-            context = torch.tensor([self._ids], device=self._language.device)
-            token, logprob, top = self._sampler.choose(logits, context)
+            token, logprob, top = self._sampler.choose(logits, self._ids)
         self._ids.append(token)
         return self._token(token, logprob, top)
 
@@ -112,7 +112,7 @@ class Decoding:
             id=token,
             text=text + self._text.end() if finish else text,
             logprob=logprob,
-            special=token in self._special,
+            special=token in self._language.special,
             top=tuple((i, self._language.decode([i], special=True), p) for i, p in top),
             finish=finish,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -63,7 +64,7 @@ class EncoderEngine:
         )
         if "last_hidden_state" in self._names and self._torch.config.is_encoder_decoder:
             self._torch = self._torch.get_encoder()
-        facts = run_facts(options.facts, self._torch)
+        facts = replace(run_facts(options.facts, self._torch), task=task.name)
         tokenizer = load_tokenizer(options)
         self._model = build_text_model(facts, text_encoder(tokenizer, facts))
         if task.check is not None:

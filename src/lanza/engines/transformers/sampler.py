@@ -6,6 +6,7 @@ Log-probabilities are the model's own, before any of that, so they mean the same
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,42 +28,45 @@ class Sampler:
         else:
             self._random.manual_seed(sampling.seed)
 
-    def choose(self, logits: Any, context: Any) -> tuple[int, float, list[tuple[int, float]]]:
+    def choose(self, logits: Any, ids: Sequence[int]) -> tuple[int, float, list[tuple[int, float]]]:
         """The next token, its log-probability, and the likeliest ones with theirs.
 
-        `logits` [vocabulary] of the next token; `context` [1, length] are the ids before it.
+        `logits` [vocabulary] of the next token; `ids` are those before it. When the likeliest are asked for
+        and the token is not among them, it stands after them.
         """
         logits = logits.float()
         logprobs = torch.log_softmax(logits, dim=-1)
-        token = self._draw(self._penalised(logits, context), context)
+        token = self._draw(self._penalised(logits, ids))
         self._counts[token] += 1
-        return token, float(logprobs[token]), self._top(logprobs)
+        logprob = float(logprobs[token])
+        return token, logprob, self._top(logprobs, token, logprob)
 
-    def _penalised(self, logits: Any, context: Any) -> Any:
+    def _penalised(self, logits: Any, ids: Sequence[int]) -> Any:
         scores = logits.unsqueeze(0)
         if self._repetition is not None:
-            scores = self._repetition(context, scores)
+            scores = self._repetition(torch.tensor([ids], device=scores.device), scores)
         frequency = self._sampling.frequency_penalty or 0.0
         presence = self._sampling.presence_penalty or 0.0
         if self._counts and (frequency or presence):
             scores = scores.clone()
-            ids = torch.tensor(list(self._counts), device=scores.device)
+            seen = torch.tensor(list(self._counts), device=scores.device)
             counts = torch.tensor(list(self._counts.values()), device=scores.device, dtype=scores.dtype)
-            scores[0, ids] -= presence + frequency * counts
+            scores[0, seen] -= presence + frequency * counts
         return scores
 
-    def _draw(self, scores: Any, context: Any) -> int:
+    def _draw(self, scores: Any) -> int:
         if not self._sampling.temperature:
             return int(scores.argmax())
         for cut in self._cuts:
-            scores = cut(context, scores)
+            scores = cut(None, scores)  # none of them looks at the ids
         return int(torch.multinomial(scores.softmax(-1)[0], 1, generator=self._random))
 
-    def _top(self, logprobs: Any) -> list[tuple[int, float]]:
+    def _top(self, logprobs: Any, token: int, logprob: float) -> list[tuple[int, float]]:
         if not self._sampling.top_logprobs:
             return []
         best = logprobs.topk(min(self._sampling.top_logprobs, len(logprobs)))
-        return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+        top = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+        return top if any(i == token for i, _ in top) else [*top, (token, logprob)]
 
 
 def _cuts(sampling: Sampling) -> list[Any]:

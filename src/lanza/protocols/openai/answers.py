@@ -30,7 +30,7 @@ def encode_chat(
     choice = {
         "index": 0,
         "message": message,
-        "logprobs": _chat_logprobs(tokens) if request.logprobs else None,
+        "logprobs": _chat_logprobs(tokens, request),
         "finish_reason": _finish(tokens[-1]),
     }
     return _answer("chat.completion", heading, [choice], usage=_usage(prompt_tokens, len(tokens)))
@@ -42,7 +42,7 @@ def encode_chat_chunk(heading: Heading, token: Written, request: ChatRequest, *,
     choice = {
         "index": 0,
         "delta": delta,
-        "logprobs": _chat_logprobs([token]) if request.logprobs else None,
+        "logprobs": _chat_logprobs([token], request),
         "finish_reason": _finish(token),
     }
     return _answer("chat.completion.chunk", heading, [choice])
@@ -117,11 +117,14 @@ def _finish(token: Written) -> str | None:
     return "stop" if token.finish == "stop_sequence" else token.finish
 
 
-def _chat_logprobs(tokens: Sequence[Written]) -> dict[str, Any]:
+def _chat_logprobs(tokens: Sequence[Written], request: ChatRequest) -> dict[str, Any] | None:
+    if not request.logprobs:
+        return None
+    most = request.top_logprobs or 0
     content = [
         {
             **_logprob(_own_text(token), token.logprob),
-            "top_logprobs": [_logprob(text, p) for _, text, p in token.top],
+            "top_logprobs": [_logprob(text, p) for _, text, p in token.top[:most]],
         }
         for token in tokens
     ]
@@ -143,7 +146,7 @@ def _completion_choice(tokens: Sequence[Written], request: CompletionRequest, *,
         logprobs = {
             "tokens": [_own_text(token) for token in tokens],
             "token_logprobs": [token.logprob for token in tokens],
-            "top_logprobs": [{text: p for _, text, p in token.top} for token in tokens],
+            "top_logprobs": [{text: p for _, text, p in token.top[: request.logprobs]} for token in tokens],
             "text_offset": _offsets(tokens, start=len(before)),
         }
     text = before + "".join(token.text for token in tokens)

@@ -143,9 +143,10 @@ def settings(request: Request, *, room: int | None) -> dict[str, Any]:
     most, default, top = request.max_tokens, COMPLETION_TOKENS, 0
     if isinstance(request, ChatRequest):
         most = request.max_completion_tokens if request.max_completion_tokens is not None else most
-        default, top = CHAT_TOKENS, request.top_logprobs or 0
+        # The first of the likeliest brings the token's own text along, which its log-probability needs.
+        default, top = CHAT_TOKENS, max(1, request.top_logprobs or 0) if request.logprobs else 0
     elif isinstance(request, CompletionRequest):
-        top = request.logprobs or 0
+        top = 0 if request.logprobs is None else max(1, request.logprobs)
     if most is None:
         most = default if room is None else max(1, min(default, room))
     return {
@@ -172,17 +173,17 @@ def _check(request: Request) -> None:
     _between("frequency_penalty", request.frequency_penalty, -2, 2)
     _between("presence_penalty", request.presence_penalty, -2, 2)
     _between("repetition_penalty", request.repetition_penalty, 0, 100, open_below=True)
-    _between("max_tokens", request.max_tokens, 1, 2**20)
+    _between("max_tokens", request.max_tokens, 1, 1_000_000)
     if isinstance(request, ChatRequest):
-        _between("max_completion_tokens", request.max_completion_tokens, 1, 2**20)
+        _between("max_completion_tokens", request.max_completion_tokens, 1, 1_000_000)
     check_stops(request.stops, what="stop")
 
 
 def _between(name: str, value: float | None, low: float, high: float, *, open_below: bool = False) -> None:
     if value is None or (low <= value <= high and not (open_below and value == low)):
         return
-    bounds = f"above {low:g} and at most {high:g}" if open_below else f"from {low:g} to {high:g}"
-    raise BadRequest(f"`{name}` is {value:g}: it must be {bounds}.")
+    bounds = f"above {low:,} and at most {high:,}" if open_below else f"from {low:,} to {high:,}"
+    raise BadRequest(f"`{name}` is {value}: it must be {bounds}.")
 
 
 def _format(response_format: Any) -> Any:
