@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from lanza.engines.base import About, EngineOptions, HandlerAnswer, HandlerRequest
 from lanza.engines.handler.calls import NeverStarted
 from lanza.engines.handler.environment import handler_environment
-from lanza.engines.handler.requirements import REQUIREMENTS, prepare_python
+from lanza.engines.handler.requirements import prepare_python, read_requirements
 from lanza.engines.handler.restarts import count_failure, delay_after
 from lanza.engines.handler.worker import Launch, Worker, logger
 from lanza.errors import EngineRestarting, ModelError, Unavailable
@@ -38,6 +38,7 @@ class HandlerProcess:
             )
         self._options = options
         self._environment: Mapping[str, str] = handler_environment(options, os.environ)
+        self._own_environment = read_requirements(self._folder) is not None
         self._worker: Worker | None = None
         self._up = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -47,9 +48,15 @@ class HandlerProcess:
     @property
     def about(self) -> About:
         task = self._options.task.name if self._options.task else self._options.facts.task
-        details = {"restarts_after_death": True, "own_environment": (self._folder / REQUIREMENTS).is_file()}
         # what it computes with is the handler's business
-        return About(engine="handler", why=self._options.why, task=task, device="", dtype="", details=details)
+        return About(
+            engine="handler",
+            why=self._options.why,
+            task=task,
+            device="",
+            dtype="",
+            details={"own_environment": self._own_environment},
+        )
 
     async def start(self) -> None:
         """Prepare the environment, start the process, wait until the handler is loaded. ModelError if not."""
