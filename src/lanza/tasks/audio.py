@@ -26,6 +26,17 @@ _FORMATS: Final = frozenset({"AIFF", "FLAC", "MP3", "OGG", "RF64", "W64", "WAV",
 _BLOCK: Final = 1 << 20
 
 
+class _Bytes(io.BytesIO):
+    """A file that can be sought before its start, as damaged headers ask for.
+
+    libsndfile seeks through a callback, out of which an exception would only be printed.
+    """
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell()}.get(whence, len(self.getbuffer()))
+        return super().seek(max(0, origin + offset))
+
+
 def read_audio(value: Any, rate: int, *, what: str = "inputs") -> Samples:
     """The recording of an upload, at `rate` samples per second."""
     return decode_audio(read_upload(value, kind="a recording", what=what), rate, what=what)
@@ -36,7 +47,7 @@ def decode_audio(data: bytes, rate: int, *, what: str = "inputs") -> Samples:
     import soundfile
 
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(_Bytes(data)) as file:
             if file.format not in _FORMATS:
                 raise UnsupportedMedia(f"`{what}` is {file.format} audio: send {NAMES}.")
             _check(file.frames, file.samplerate, file.channels, what=what)
