@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def serve(  # noqa: PLR0917 -- a command line has as many options as it has
+def serve(
     model: Annotated[Path, typer.Argument(help="The model's folder.")],
     task: Annotated[str | None, typer.Option(help="What to serve it for; else what the folder says.")] = None,
     engine: Annotated[str | None, typer.Option(help="onnx, transformers or handler; else the best.")] = None,

@@ -11,7 +11,7 @@ Engines know nothing of HTTP, queues or each other. They are loaded through `lan
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -157,13 +157,21 @@ class HandlerRequest:
     accept: str = ""
 
 
+class Chunks(Protocol):
+    """Complete server-sent events, one by one; `aclose` stops the making of more."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def aclose(self) -> Awaitable[object]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class HandlerAnswer:
     """A whole answer (`body`, of `content_type`), or `chunks` to be sent as server-sent events."""
 
     body: bytes = b""
     content_type: str = "application/json"
-    chunks: AsyncIterator[bytes] | None = None
+    chunks: Chunks | None = None
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ knows of sockets or models.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from lanza.tasks.base import Media, Task
 JSON = "application/json"
 
 
-@cache
+@lru_cache
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     """Building a decoder costs more than most decodings, so each is built once."""
     return msgspec.json.Decoder(kind)
@@ -53,8 +53,8 @@ def _is_raw(task: Task, body: bytes, kind: str) -> bool:
     return body.lstrip()[:1] != b"{"
 
 
-def decode_json(body: bytes, kind: type[Any], *, hint: str) -> Any:
-    """`body` as a `kind`; whatever is wrong with it becomes a BadRequest that ends in `hint`."""
+def decode_json(body: bytes, kind: Any, *, hint: str) -> Any:
+    """`body` as the type `kind`; whatever is wrong with it becomes a BadRequest that ends in `hint`."""
     try:
         return _decoder(kind).decode(body)
     except msgspec.ValidationError as error:

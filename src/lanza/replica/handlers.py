@@ -35,12 +35,16 @@ class HandlerService:
         )
         self.running += 1
         try:
+            await exchange.while_connected(self._answer(exchange, request))
+        finally:
+            self.running -= 1
+
+    async def _answer(self, exchange: Exchange, request: HandlerRequest) -> None:
+        try:
             async with asyncio.timeout(self._limits.deadline):
                 answer = await self._engine.call(request)
         except TimeoutError:
             raise too_late(self._limits.deadline) from None
-        finally:
-            self.running -= 1
         if answer.chunks is not None:
             await exchange.stream(answer.chunks)
         else:

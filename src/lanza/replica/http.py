@@ -6,15 +6,18 @@ is logged with the request id and answered as a 500 that tells nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from lanza.engines.base import Chunks
 from lanza.errors import BadRequest, EngineFailed, LanzaError, PayloadTooLarge, UnsupportedMedia
 
 log = logging.getLogger("lanza.replica")
@@ -24,6 +27,7 @@ LINGER_BYTES: Final = 64 * 2**20
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
+T = TypeVar("T")
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -131,13 +135,36 @@ class Exchange:
             ],
         }
 
-    async def stream(self, events: AsyncIterator[bytes]) -> None:
-        """Server-sent events, each flushed as it comes."""
+    async def stream(self, events: Chunks) -> None:
+        """Server-sent events, each flushed as it comes; `events` is closed at the end, whatever it is."""
         start = self._start(200, b"text/event-stream; charset=utf-8", [(b"cache-control", b"no-cache")])
         await self.send(start)
-        async for event in events:
-            await self.send({"type": "http.response.body", "body": event, "more_body": True})
+        async with aclosing(events):
+            async for event in events:
+                await self.send({"type": "http.response.body", "body": event, "more_body": True})
         await self.send({"type": "http.response.body", "body": b""})
+
+    async def while_connected(self, doing: Coroutine[Any, Any, T]) -> T:
+        """The result of `doing`, which is cancelled when the client goes away: then Disconnected.
+
+        Only to be called once the body has been read.
+        """
+        task = asyncio.ensure_future(doing)
+        gone = asyncio.ensure_future(self._gone())
+        try:
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Disconnected
+            return await task
+        finally:
+            gone.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    async def _gone(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
     async def refuse(self, error: LanzaError, render: RenderError) -> None:
         headers: Headers = []

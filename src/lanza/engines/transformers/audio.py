@@ -51,6 +51,7 @@ class AudioEngine(MediaEngine):
         super().__init__(options, load_model(options, "AutoModelForAudioClassification"))
         self._extractor = load_feature_extractor(options)
         self._labels = labels_of(self.model.config)
+        self._config = self.model.config.to_dict()
 
     def prepare(self, body: AudioClassificationBody) -> Work:
         parameters = body.parameters or AudioClassificationParameters()
@@ -64,7 +65,7 @@ class AudioEngine(MediaEngine):
             return answer(
                 outputs.logits[0].numpy(),
                 self._labels,
-                self.model.config.to_dict(),
+                self._config,
                 function_to_apply=parameters.function_to_apply,
                 top_k=parameters.top_k,
             )

@@ -147,7 +147,7 @@ def _probabilities(
 
 def _spans(start: Any, end: Any, longest: int, *, keep: int) -> list[tuple[int, int, float]]:
     """The `keep` best (first, last, score) of one window, of at most `longest` tokens."""
-    scores = np.triu(np.tril(np.outer(start, end), longest - 1)) if len(start) > 1 else np.outer(start, end)
+    scores = np.triu(np.tril(np.outer(start, end), min(longest, len(start)) - 1))
     flat = scores.ravel()
     order = np.argsort(-flat, kind="stable")[:keep]
     return [(int(i // len(start)), int(i % len(start)), float(flat[i])) for i in order if flat[i] > 0]

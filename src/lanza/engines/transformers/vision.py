@@ -47,6 +47,7 @@ class VisionEngine(MediaEngine):
         super().__init__(options, load_model(options, _auto_class(task, options)))
         self._processor = load_image_processor(options)
         self._labels = labels_of(self.model.config)
+        self._config = self.model.config.to_dict()
         readers: dict[str, Reader] = {
             "image-classification": self._classification,
             "object-detection": self._detection,
@@ -69,7 +70,7 @@ class VisionEngine(MediaEngine):
             return answer(
                 outputs.logits[0].numpy(),
                 self._labels,
-                self.model.config.to_dict(),
+                self._config,
                 function_to_apply=parameters.function_to_apply,
                 top_k=parameters.top_k,
             )
