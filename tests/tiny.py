@@ -197,6 +197,32 @@ def bert(
     return encoder(path, arch="bert", task=task, labels=labels, positions=positions, **more)
 
 
+def phobert(path: Path) -> Path:
+    """A model whose tokenizer is Python code: one token for each character, marked when a word goes on."""
+    import torch
+    import transformers
+
+    torch.manual_seed(7)
+    path.mkdir(parents=True, exist_ok=True)
+    signs = sorted(set("".join(SENTENCES)) - {" "})
+    (path / "vocab.txt").write_text("".join(f"{sign}@@ 1\n{sign} 1\n" for sign in signs))
+    (path / "bpe.codes").write_text("#version: 0.2\n")
+    tokenizer = transformers.PhobertTokenizer(str(path / "vocab.txt"), str(path / "bpe.codes"))
+    tokenizer.save_pretrained(path)
+    config = transformers.RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=2 * WIDTH,
+        max_position_embeddings=258,
+        pad_token_id=1,
+        type_vocab_size=1,
+        id2label={0: "O", 1: "B-PER", 2: "I-PER"},
+    )
+    return save(transformers.RobertaForTokenClassification(config), path)
+
+
 def longformer_qa(path: Path, *, positions: int = 4096, window: int = 64) -> Path:
     return encoder(
         path, arch="longformer", task="question-answering", positions=positions, attention_window=window

@@ -14,6 +14,7 @@ import torch
 from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     pipeline,
 )
@@ -61,6 +62,39 @@ def test_classes_are_those_of_the_pipeline(tmp_path: Path, arch: str) -> None:
         assert [label.label for label in answer] == [entry["label"] for entry in reference]
         scores = [label.score for label in answer]
         assert scores == pytest.approx([entry["score"] for entry in reference], abs=CLOSE)
+
+
+@pytest.mark.parametrize(("arch", "pads"), [("bert", True), ("longformer", True), ("fnet", False)])
+def test_models_that_padding_disturbs_run_one_by_one(tmp_path: Path, arch: str, pads: bool) -> None:
+    path = tiny.encoder(tmp_path, arch=arch)
+    engine = start(path, "text-classification")
+    assert engine.about.details["pads"] is pads
+    answers = ask(engine, "text-classification", inputs=TEXTS)
+    for text, answer in zip(TEXTS, answers, strict=True):
+        assert answer == ask(engine, "text-classification", inputs=text)[0] or pads
+        assert answer[0].score == pytest.approx(
+            float(by_hand(class_of(path), path, [text])[0].softmax(-1).max()), abs=CLOSE
+        )
+
+
+def class_of(path: Path) -> Any:
+    return AutoModelForSequenceClassification.from_pretrained(path)
+
+
+def test_a_tokenizer_written_in_python_is_stood_in_for(tmp_path: Path) -> None:
+    path = tiny.phobert(tmp_path)
+    engine = start(path, "token-classification")
+    parameters = {"aggregation_strategy": "none", "ignore_labels": []}
+    entities = ask(engine, "token-classification", inputs=TEXTS[0], parameters=parameters)
+    assert [TEXTS[0][entity.start : entity.end] for entity in entities] == list(TEXTS[0].replace(" ", ""))
+    model, tokenizer = (
+        AutoModelForTokenClassification.from_pretrained(path),
+        AutoTokenizer.from_pretrained(path),
+    )
+    with torch.no_grad():
+        logits = model(**tokenizer(TEXTS[0], return_tensors="pt")).logits[0, 1:-1]
+    expected = logits.softmax(-1).max(-1).values.tolist()
+    assert [entity.score for entity in entities] == pytest.approx(expected, abs=CLOSE)
 
 
 @pytest.mark.parametrize(("arch", "padding"), [("gpt2", 3), ("llama", 3), ("gpt2", None)])

@@ -20,6 +20,7 @@ import torch
 from lanza.engines.base import About, EngineOptions
 from lanza.engines.transformers.loading import about, load_model, load_tokenizer, run_facts
 from lanza.engines.transformers.python_tokenizer import PythonTokenizer
+from lanza.engines.transformers.refusals import loading
 from lanza.errors import ModelError
 from lanza.models.facts import ModelFacts
 from lanza.models.text import build_text_model, text_limit
@@ -80,7 +81,8 @@ class EncoderEngine:
         self._pad = _padding(self._torch, tokenizer)
         self._takes = _inputs(self._torch, tokenizer)
         self._separator = facts.config.get("sep_token_id") if "global_attention_mask" in self._takes else None
-        self._pads = self._pad is not None and self._is_undisturbed()
+        with loading(f"The model in {options.facts.path.name}"):
+            self._pads = self._pad is not None and self._is_undisturbed()
         self.batch_tokens = _budget(self._device.type, self._torch.config, self._names, task.name)
         self._about = about(
             options,
@@ -137,7 +139,8 @@ class EncoderEngine:
         for i, piece in enumerate(pieces):
             length = len(piece)
             feeds["input_ids"][i, :length] = piece.ids
-            feeds["attention_mask"][i, :length] = 1
+            if "attention_mask" in feeds:
+                feeds["attention_mask"][i, :length] = 1
             if "token_type_ids" in feeds:
                 feeds["token_type_ids"][i, :length] = piece.type_ids
             if self._separator in piece.ids:
@@ -175,9 +178,9 @@ def _attends_both_ways(model: Any) -> bool:
 
 
 def _inputs(model: Any, tokenizer: Any) -> tuple[str, ...]:
-    """What is fed beside the ids: the attention mask, and what both the model and its tokenizer know of."""
+    """What is fed beside the ids: a mask where one is taken, and what both model and tokenizer know of."""
     takes = inspect.signature(model.forward).parameters
-    names = ["attention_mask"]
+    names = [name for name in ("attention_mask",) if name in takes]
     types = getattr(model.config, "type_vocab_size", 2) or 0
     if "token_type_ids" in takes and "token_type_ids" in tokenizer.model_input_names and types > 1:
         names.append("token_type_ids")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from lanza.engines.base import About, EngineOptions, Generation, Token
 from lanza.engines.transformers.decoding import Decoding, Language
-from lanza.engines.transformers.loading import about, device, load_model, load_tokenizer, run_facts
+from lanza.engines.transformers.loading import about, device, load_model, load_tokenizer
 from lanza.engines.transformers.turns import Turns
 from lanza.errors import BadRequest, EngineFailed, LanzaError, ModelError, Unavailable
 
@@ -39,7 +39,7 @@ class CausalLM:
         self._language = Language(
             model=model, tokenizer=tokenizer, ends=_ends(model, tokenizer), device=device()
         )
-        self._positions = run_facts(options.facts, model).max_positions
+        self._positions = options.facts.max_positions
         self._about = about(options, model, limit=self._positions, chat=bool(tokenizer.chat_template))
         self._turns = Turns(running=RUNNING, waiting=WAITING)
 
