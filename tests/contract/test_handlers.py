@@ -157,7 +157,8 @@ def sizes() -> str:
     def __init__(self, path): ...
     def __call__(self, data):
         image = data["inputs"]
-        return {"kind": type(image).__name__, "size": [len(image)] if isinstance(image, bytes) else list(image.size)}
+        size = [len(image)] if isinstance(image, bytes) else list(image.size)
+        return {"kind": type(image).__name__, "size": size}
     """
 
 
