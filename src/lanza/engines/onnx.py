@@ -18,7 +18,7 @@ import onnxruntime
 
 from lanza.engines.base import About, EngineOptions
 from lanza.errors import ModelError
-from lanza.models.text import build_text_model, token_id
+from lanza.models.text import build_text_model, reads_token_types, token_id
 from lanza.tasks.base import Task
 from lanza.tasks.text import Output, TokenSequence
 from lanza.tasks.work import Work
@@ -44,13 +44,14 @@ class OnnxEngine:
         self._task: Task = options.task
         self._prepare = options.task.prepare
         self._model = build_text_model(facts)
+        self._token_types = reads_token_types(facts)
         self._pad = token_id(facts, "pad_token") or 0
-        cores = options.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        cores = options.threads or _cores()
         path = facts.path / facts.onnx_path
         both = cores > 1 and path.stat().st_size <= TWO_SESSIONS_BYTES
         self._wide, self._narrow = _sessions(path, cores, both=both)
         self.streams = cores if both or cores == 1 else 1
-        self._inputs = {entry.name: np.dtype(_NUMPY[entry.type]) for entry in self._wide.get_inputs()}
+        self._inputs = _inputs(self._wide)
         self._outputs = _choose_outputs([entry.name for entry in self._wide.get_outputs()], options.task.name)
         self.batch_tokens = self._budget()
         if options.task.check is not None:
@@ -65,8 +66,11 @@ class OnnxEngine:
         )
 
     def _budget(self) -> int:
-        width = self._wide.get_outputs()[0].shape[-1]
-        return min(BATCH_TOKENS, OUTPUT_FLOATS // width) if isinstance(width, int) else BATCH_TOKENS
+        """Tokens in a batch: fewer for a model that answers with its whole vocabulary for each of them."""
+        if self._task.name != "fill-mask":
+            return BATCH_TOKENS
+        vocabulary = int(self._model.config.get("vocab_size", 1))
+        return min(BATCH_TOKENS, OUTPUT_FLOATS // max(1, vocabulary))
 
     def prepare(self, body: Any) -> Work:
         return self._prepare(self._model, body)
@@ -83,13 +87,33 @@ class OnnxEngine:
         feeds: dict[str, Any] = {}
         for name, dtype in self._inputs.items():
             array = np.full(shape, self._pad if name == "input_ids" else 0, dtype=dtype)
+            feeds[name] = array
+            if name == "token_type_ids" and not self._token_types:
+                continue
             for row, piece in zip(array, pieces, strict=True):
                 row[: len(piece)] = _VALUES[name](piece)
-            feeds[name] = array
         return feeds
 
     def close(self) -> None:
         del self._wide, self._narrow
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def _inputs(session: Any) -> dict[str, Any]:
+    """The graph's inputs with their types. ModelError when it wants what a text does not have."""
+    wanted = {entry.name: entry.type for entry in session.get_inputs()}
+    foreign = [name for name, kind in wanted.items() if name not in _VALUES or kind not in _NUMPY]
+    if foreign:
+        raise ModelError(
+            f"this ONNX model wants {', '.join(foreign)}, and texts give {', '.join(_VALUES)}: "
+            "export it for a text task, or serve it with a handler.py."
+        )
+    return {name: np.dtype(_NUMPY[kind]) for name, kind in wanted.items()}
 
 
 _NUMPY = {

@@ -18,6 +18,7 @@ from lanza.tasks.text import TextEncoder
 
 _POOLS: Final = frozenset({"feature-extraction", "sentence-similarity"})
 _MOST_CLASSES: Final = 100_000
+_GENERIC_TOKENIZERS: Final = frozenset({"PreTrainedTokenizerFast", "TokenizersBackend"})
 
 
 def build_text_model(facts: ModelFacts, encoder: TextEncoder | None = None) -> TextModel:
@@ -49,6 +50,17 @@ def read_labels(config: Json) -> tuple[str, ...]:
     if count > _MOST_CLASSES:
         raise ModelError(f"config.json counts {count} classes: correct its id2label or num_labels.")
     return tuple(labels.get(index, f"LABEL_{index}") for index in range(count or 2))
+
+
+def reads_token_types(facts: ModelFacts) -> bool:
+    """Whether the model is given token types, by the rule of transformers: its tokenizer's class decides.
+
+    A generic tokenizer gives none, unless tokenizer_config.json lists them; families such as BERT's do.
+    """
+    listed = read_json_or_empty(tokenizer_folder(facts) / "tokenizer_config.json").get("model_input_names")
+    if isinstance(listed, list):
+        return "token_type_ids" in listed
+    return facts.tokenizer_class not in _GENERIC_TOKENIZERS
 
 
 def token_text(facts: ModelFacts, name: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -170,6 +171,8 @@ def _refusal(error: LanzaError) -> Route:
 
 def _load_engine(spec: ReplicaSpec, task: Task | None) -> Any:
     facts = read_facts(Path(spec.folder))
+    if task is not None:
+        facts = replace(facts, task=task.name)
     return engines.load(
         spec.engine,
         EngineOptions(

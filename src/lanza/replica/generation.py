@@ -20,7 +20,7 @@ from lanza.engines.base import Generation, GenerationEngine, Sampling, Token
 from lanza.errors import LanzaError
 from lanza.protocols import huggingface, openai, sse, textgeneration
 from lanza.replica.batcher import too_late
-from lanza.replica.http import Disconnected, Exchange, Route, Routes
+from lanza.replica.http import Exchange, Route, Routes
 from lanza.replica.metrics import Metrics
 from lanza.replica.spec import ReplicaSpec
 from lanza.tasks.text_generation import TASK, TextGenerationBody, TextGenerationParameters, check
@@ -217,16 +217,10 @@ class GenerationService:
     async def _answer(self, exchange: Exchange, reply: Coroutine[Any, Any, Reply]) -> None:
         """Send the reply, unless its client goes away first: then stop writing it."""
         answer = asyncio.create_task(self._send(exchange, reply))
-        gone = asyncio.create_task(_disconnected(exchange))
         self._answers.add(answer)
         try:
-            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise Disconnected
-            await answer
+            await exchange.while_connected(answer)
         finally:
-            gone.cancel()
-            answer.cancel()
             self._answers.discard(answer)
 
     async def _send(self, exchange: Exchange, reply: Coroutine[Any, Any, Reply]) -> None:
@@ -238,10 +232,4 @@ class GenerationService:
         if ready.events is None:
             await exchange.answer(ready.body or b"")
             return
-        async with aclosing(ready.events) as events:
-            await exchange.stream(events)
-
-
-async def _disconnected(exchange: Exchange) -> None:
-    while (await exchange.receive())["type"] != "http.disconnect":
-        pass
+        await exchange.stream(ready.events)

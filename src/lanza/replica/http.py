@@ -144,7 +144,7 @@ class Exchange:
                 await self.send({"type": "http.response.body", "body": event, "more_body": True})
         await self.send({"type": "http.response.body", "body": b""})
 
-    async def while_connected(self, doing: Coroutine[Any, Any, T]) -> T:
+    async def while_connected(self, doing: Coroutine[Any, Any, T] | asyncio.Task[T]) -> T:
         """The result of `doing`, which is cancelled when the client goes away: then Disconnected.
 
         Only to be called once the body has been read.
@@ -158,9 +158,8 @@ class Exchange:
             return await task
         finally:
             gone.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
+            task.cancel()
+            await asyncio.wait({task})
 
     async def _gone(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
