@@ -62,7 +62,7 @@ BAD = {
     "empty list": (b'{"inputs": []}', 400, "empty list"),
     "empty string in a list": (b'{"inputs": ["a", ""]}', 400, "`inputs` is empty"),
     "unknown field": (b'{"inputs": "a", "input": "b"}', 400, "`input`"),
-    "unknown parameter": (b'{"inputs": "a", "parameters": {"topk": 1}}', 400, "`topk`"),
+    "unknown parameter": (b'{"inputs": "a", "parameters": {"topk": 1}}', 400, "`topk`; there are"),
     "parameter of the wrong type": (b'{"inputs": "a", "parameters": {"top_k": "1"}}', 400, "top_k"),
     "parameter out of range": (b'{"inputs": "a", "parameters": {"top_k": 0}}', 400, "top_k"),
     "unknown choice": (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peft
 import pytest
 import torch
 import transformers
@@ -184,6 +185,21 @@ def test_zero_shot_classification(client: Ask, folders: dict[str, Path], multi_l
     )(TEXT, labels, multi_label=multi_label, hypothesis_template="Esto trata de {}.")
     assert [e.label for e in answer] == reference["labels"]
     assert np.allclose([e.score for e in answer], reference["scores"], atol=CLOSE)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's call
+def test_a_lora_adapter_is_served_on_its_base(folders: dict[str, Path], tmp_path: Path, home: Path) -> None:
+    base = folders["text-classification"]
+    folder = tiny.lora(tmp_path / "adapter", base=base)
+    with served(folder, home=home) as url:
+        answer = InferenceClient(model=url).text_classification(TEXT)
+    alone, tokenizer = by_hand(base, "AutoModelForSequenceClassification", TEXT)
+    model = peft.AutoPeftModelForSequenceClassification.from_pretrained(folder, num_labels=3).eval()
+    with torch.inference_mode():
+        logits = model(**tokenizer(TEXT, return_tensors="pt")).logits[0]
+    expected = sorted(logits.softmax(-1).tolist(), reverse=True)
+    assert [element.score for element in answer] == pytest.approx(expected, abs=CLOSE)
+    assert not torch.allclose(logits, alone.logits[0], atol=CLOSE)
 
 
 def test_an_input_that_is_too_long_names_both_figures(client: Ask) -> None:

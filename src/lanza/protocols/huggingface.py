@@ -8,7 +8,7 @@ knows of sockets or models.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -58,18 +58,34 @@ def decode_json(body: bytes, kind: Any, *, hint: str) -> Any:
     try:
         return _decoder(kind).decode(body)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"{_plain(error)}: {hint}") from None
+        raise BadRequest(f"{_plain(error, kind)}: {hint}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not valid JSON ({error}): {hint}") from None
     except RecursionError:
         raise BadRequest("the body is nested too deep to be read.") from None
 
 
-def _plain(error: msgspec.ValidationError) -> str:
+def _plain(error: msgspec.ValidationError, kind: Any) -> str:
     """msgspec's message with the place first, as users name it: `inputs.question`: expected `str`..."""
     text, _, place = str(error).partition(" - at `$")
     place = place.rstrip("`").lstrip(".")
+    if "unknown field" in text and (known := _fields(kind, place)):
+        text = f"{text}; there are {', '.join(known)}"
     return f"`{place}`: {text}" if place else text
+
+
+def _fields(kind: Any, place: str) -> list[str]:
+    """The names that the object at `place` in a `kind` may have; none when there is no single answer."""
+    kinds = [kind]
+    for name in filter(None, place.replace("[...]", "").split(".")):
+        inside = [f.type for k in kinds if _is_struct(k) for f in msgspec.structs.fields(k) if f.name == name]
+        kinds = [part for each in inside for part in get_args(each) or [each]]
+    structs = [each for each in kinds if _is_struct(each)]
+    return [f.encode_name for f in msgspec.structs.fields(structs[0])] if len(structs) == 1 else []
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _example(task: Task) -> str:
