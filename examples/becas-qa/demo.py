@@ -29,7 +29,7 @@ DEFAULT_URL = "http://127.0.0.1:8421"
 def main() -> int:
     arguments = _arguments()
     questions = _read(arguments.questions)
-    _never_through_a_proxy()
+    _let_clients_reach_us()
     from huggingface_hub import InferenceClient
 
     print(f"\nStarting: lanza serve {_shown(arguments.model)}", flush=True)
@@ -118,10 +118,11 @@ def _hint(model: Path) -> str:
     )
 
 
-def _never_through_a_proxy() -> None:
-    """The server is on this machine: a proxy that is set for the internet would not find it."""
+def _let_clients_reach_us() -> None:
+    """The server is on this machine: no proxy finds it, and a client in offline mode would not even look."""
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1")))
+    os.environ.pop("HF_HUB_OFFLINE", None)
 
 
 def _later(seconds: list[float]) -> str:
