@@ -74,7 +74,9 @@ def test_cells_are_those_of_the_pipeline(tmp_path: Path, aggregates: bool, seque
         ({"query": "a", "table": {"a": [["1"]]}}, "table"),
         ({"query": "a", "table": {str(i): ["x"] for i in range(400)}}, "255 columns"),
         ({"query": "a", "table": {str(i): ["x"] for i in range(200)}}, "cannot read this table"),
-        ({"query": "palabra " * 400, "table": TABLE}, "cannot read this table"),
+        ({"query": "palabra " * 120, "table": TABLE}, "cannot read this table"),
+        ({"query": "palabra " * 400, "table": TABLE}, "at most 1000"),
+        ({"query": ["¿?"] * 16, "table": {str(i): ["x" * 900] * 9 for i in range(9)}}, "characters to read"),
     ],
 )
 def test_questions_and_tables_that_are_none(tmp_path: Path, inputs: dict[str, Any], told: str) -> None:

@@ -15,6 +15,8 @@ from lanza.tasks.base import Body, Parameters, Task
 from lanza.tasks.upload import Upload
 
 MAX_WORDS = 50_000
+MAX_QUESTION = 10_000
+"""Characters."""
 PAGE = 1000
 """Boxes are in thousandths of the page's width and height."""
 

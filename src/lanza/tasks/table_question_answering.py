@@ -10,8 +10,11 @@ from lanza.errors import BadRequest
 from lanza.tasks.base import Body, Parameters, Task
 from lanza.tasks.text import require_text
 
-MAX_QUERIES = 64
-MAX_CELLS = 20_000
+MAX_QUERIES = 16
+MAX_CELLS = 4_000
+MAX_CHARACTERS = 1_000
+"""In a question and in a cell. Models of tables read some 500 tokens in all, and their tokenizers are Python
+whose time grows faster than the text."""
 
 Cell = str | int | float | bool | None
 
@@ -65,7 +68,7 @@ def queries(inputs: TableQuestion) -> tuple[str, ...]:
     several = [asked] if isinstance(asked, str) else asked
     if not 1 <= len(several) <= MAX_QUERIES:
         raise BadRequest(f"`inputs.query` has {len(several)} questions: send from 1 to {MAX_QUERIES}.")
-    return tuple(require_text(query, what="inputs.query") for query in several)
+    return tuple(_short(require_text(query, what="inputs.query"), what="inputs.query") for query in several)
 
 
 def columns(inputs: TableQuestion) -> dict[str, list[str]]:
@@ -78,11 +81,20 @@ def columns(inputs: TableQuestion) -> dict[str, list[str]]:
         raise BadRequest(f"the columns of `inputs.table` must have the same number of cells: {named}.")
     if len(inputs.table) * next(iter(lengths)) > MAX_CELLS:
         raise BadRequest(f"`inputs.table` has more than {MAX_CELLS} cells: send a part of it.")
-    return {name: [_text(cell) for cell in cells] for name, cells in inputs.table.items()}
+    return {
+        _short(name, what="a column's name in inputs.table"): [_text(cell) for cell in cells]
+        for name, cells in inputs.table.items()
+    }
 
 
 def _text(cell: Cell) -> str:
-    return "" if cell is None else str(cell)
+    return "" if cell is None else _short(str(cell), what="a cell of inputs.table")
+
+
+def _short(text: str, *, what: str) -> str:
+    if len(text) > MAX_CHARACTERS:
+        raise BadRequest(f"`{what}` has {len(text)} characters: send at most {MAX_CHARACTERS}.")
+    return text
 
 
 TASK = Task(

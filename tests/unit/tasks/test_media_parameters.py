@@ -121,7 +121,18 @@ def test_cells_become_text() -> None:
 
 
 def test_a_table_is_bounded() -> None:
-    with pytest.raises(BadRequest, match="more than 20000 cells"):
+    with pytest.raises(BadRequest, match="more than 4000 cells"):
         columns(TableQuestion(table={str(i): ["x"] * 300 for i in range(100)}, query="¿?"))
-    with pytest.raises(BadRequest, match="from 1 to 64"):
-        queries(TableQuestion(table={"a": ["1"]}, query=["¿?"] * 65))
+    with pytest.raises(BadRequest, match="from 1 to 16"):
+        queries(TableQuestion(table={"a": ["1"]}, query=["¿?"] * 17))
+
+
+@pytest.mark.parametrize("table", [{"a": ["x" * 1001]}, {"a" * 1001: ["1"]}])
+def test_a_cell_is_bounded(table: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest, match="1001 characters"):
+        columns(TableQuestion(table=table, query="¿?"))
+
+
+def test_a_question_about_a_table_is_bounded() -> None:
+    with pytest.raises(BadRequest, match="1001 characters"):
+        queries(TableQuestion(table={"a": ["1"]}, query="x" * 1001))

@@ -34,6 +34,7 @@ from lanza.engines.transformers.writing import bounded, decoder_positions
 from lanza.errors import BadRequest, MissingExtra, ModelError
 from lanza.models.positions import max_positions
 from lanza.tasks.document_question_answering import (
+    MAX_QUESTION,
     DocumentAnswer,
     DocumentQuestionAnsweringBody,
     DocumentQuestionAnsweringParameters,
@@ -80,7 +81,13 @@ class TableEngine(MediaEngine):
         parameters = body.parameters or TableQuestionAnsweringParameters()
         asked, sequential = queries(body.inputs), bool(parameters.sequential)
         table = import_module("pandas").DataFrame(columns(body.inputs), dtype=object)
-        table = tables.fitting(table, self.model.config.type_vocab_sizes, cut=parameters.cut)
+        table = tables.fitting(
+            table,
+            self.model.config.type_vocab_sizes,
+            limit=self._limit,
+            cut=parameters.cut,
+            questions=len(asked),
+        )
         with preprocessing("this table"):
             tensors = tables.encode(self._tokenizer, table, asked, limit=self._limit, cut=parameters.cut)
         several = isinstance(body.inputs.query or body.inputs.question, list)
@@ -123,6 +130,10 @@ class DocumentEngine(MediaEngine):
         parameters = body.parameters or DocumentQuestionAnsweringParameters()
         check_lengths(parameters)
         question = require_text(body.inputs.question, what="inputs.question")
+        if len(question) > MAX_QUESTION:
+            raise BadRequest(
+                f"`inputs.question` has {len(question)} characters: send at most {MAX_QUESTION}."
+            )
         if self._page is None:
             return self._to_write(question, body.inputs.image)
         words = self._words(body, parameters)

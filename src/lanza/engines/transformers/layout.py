@@ -76,7 +76,7 @@ class Page:
             raise BadRequest("`word_boxes` has no word that this model can read: send the page's words.")
         limit = min(parameters.max_seq_len or self.limit, self.limit)
         room = limit - self.frame.size - len(asked)
-        stride = min(STRIDE, room // 2) if parameters.doc_stride is None else parameters.doc_stride
+        stride = min(STRIDE, max(room, 0) // 2) if parameters.doc_stride is None else parameters.doc_stride
         if room < 1 or stride >= room:
             raise BadRequest(
                 f"the question has {len(asked)} tokens and a window {limit}, which leaves {max(room, 0)} for "

@@ -22,6 +22,8 @@ Table = Mapping[str, Sequence[str]]
 _SEGMENT, _COLUMN, _ROW, _PREVIOUS = range(4)
 """Of the seven kinds of token types, those that are used here."""
 _RANKS: Final = slice(4, 6)
+MAX_CHARACTERS: Final = 60_000
+"""In all cells, once for each question: TAPAS's tokenizer takes some two seconds for them."""
 _CHOSEN: Final = 0.5
 
 
@@ -41,9 +43,12 @@ def encode(tokenizer: Any, table: Any, asked: Sequence[str], *, limit: int, cut:
     return dict(encoded)
 
 
-def fitting(table: Any, kinds: Sequence[int], *, cut: bool) -> Any:
-    """The table, its last rows cut off if there are more than the model can number. BadRequest if that is not
-    wanted, or there are too many columns. `kinds` are the sizes of the tables of token types."""
+def fitting(table: Any, kinds: Sequence[int], *, limit: int, cut: bool, questions: int) -> Any:
+    """The table without the last rows that cannot fit: more than the model can number, or have a token each.
+
+    BadRequest if cutting is not wanted, or there are too many columns. `kinds` are the sizes of the tables of
+    token types. The tokenizer would drop the same rows, but one by one, which can take minutes.
+    """
     # Numbers are ranked within their column, so a rank may be as high as a row's number.
     most_rows, most_columns = min(kinds[_ROW], *kinds[_RANKS]) - 1, kinds[_COLUMN] - 1
     rows, columns = table.shape
@@ -52,7 +57,16 @@ def fitting(table: Any, kinds: Sequence[int], *, cut: bool) -> Any:
             f"`inputs.table` has {rows} rows and {columns} columns, and this model reads at most {most_rows} "
             f"rows and {most_columns} columns: send a part of it."
         )
-    return table.head(most_rows)
+    if rows * columns > limit and not cut:
+        raise InputTooLong(tokens=rows * columns, limit=limit, what="inputs.table")
+    kept = table.head(min(most_rows, max(1, limit // columns)))
+    characters = int(kept.map(len).to_numpy().sum()) * questions
+    if characters > MAX_CHARACTERS:
+        raise BadRequest(
+            f"`inputs.table` with {questions} questions makes {characters} characters to read, and at most "
+            f"{MAX_CHARACTERS} are read for one request: shorten the cells, or ask fewer questions at once."
+        )
+    return kept
 
 
 def run(model: Any, inputs: Mapping[str, Any], *, sequential: bool) -> list[Any]:
