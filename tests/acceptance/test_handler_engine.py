@@ -75,7 +75,7 @@ async def events(answer: HandlerAnswer) -> list[Any]:
 
 async def until(done: Callable[[], bool]) -> None:
     """Waits for what another process does; the test's own limit of time ends it."""
-    while not done():  # noqa: ASYNC110
+    while not done():
         await asyncio.sleep(0.01)
 
 

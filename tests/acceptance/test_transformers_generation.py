@@ -223,7 +223,7 @@ def test_leaving_an_answer_stops_the_work(llama: CausalLM) -> None:
         tokens = llama.stream(Generation(prompt=llama.encode(PROMPT), sampling=Sampling(max_new_tokens=200)))
         await anext(tokens)  # type: ignore[arg-type]
         await tokens.aclose()  # type: ignore[attr-defined]
-        while len(llama._turns):  # noqa: ASYNC110 -- a thread has no event for us
+        while len(llama._turns):
             await asyncio.sleep(0.001)
 
     asyncio.run(asyncio.wait_for(leave(), 20))
@@ -235,7 +235,7 @@ def test_stopping_tells_those_who_wait(tmp_path: Path) -> None:
     async def stop() -> None:
         asked = Generation(prompt=engine.encode(PROMPT), sampling=Sampling(max_new_tokens=230))
         tasks = [asyncio.create_task(generate(engine, asked)) for _ in range(20)]
-        while not len(engine._turns):  # noqa: ASYNC110 -- a thread has no event for us
+        while not len(engine._turns):
             await asyncio.sleep(0)
         await asyncio.to_thread(engine.close)
         assert any(

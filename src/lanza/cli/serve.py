@@ -129,7 +129,8 @@ def _announce(replica: Replica) -> None:
     info = replica.info()
     url = _url(replica.spec, replica.port)
     print(f"{info['model']} is served at {url}")
-    print(f"  task    {info['task']}")
+    if info["task"] is not None:
+        print(f"  task    {info['task']}")
     print(f"  engine  {info['engine']}: {info['why']}")
     print(f"  ask     {_curl(url, replica)}")
     print(f"  page    {url}/docs", flush=True)

@@ -79,7 +79,7 @@ def _with_task(facts: ModelFacts, task: str | None) -> ModelFacts:
 
 
 def _without_stale_export(facts: ModelFacts, store: Store) -> ModelFacts:
-    """The facts without an ONNX model that, by its own report, was made from other weights than those here."""
+    """The facts without an ONNX model that its own report says was made from other weights than these."""
     if facts.onnx_path is None or not _has_torch_weights(facts):
         return facts
     beside = ConversionReport.read((facts.path / facts.onnx_path).parent)

@@ -60,7 +60,7 @@ class OnnxEngine:
             engine="onnx",
             why=options.why,
             task=self._task.name,
-            dtype=str(self._wide.get_outputs()[0].type)[7:-1],
+            dtype=_DTYPES.get(self._wide.get_outputs()[0].type, "float32"),
             limit=self._model.encoder.limit,
             details={"file": facts.onnx_path, "streams": self.streams, "batch_tokens": self.batch_tokens},
         )
@@ -115,6 +115,8 @@ def _inputs(session: Any) -> dict[str, Any]:
         )
     return {name: np.dtype(_NUMPY[kind]) for name, kind in wanted.items()}
 
+
+_DTYPES = {"tensor(float16)": "float16", "tensor(double)": "float64"}
 
 _NUMPY = {
     "tensor(int64)": "int64",

@@ -105,7 +105,7 @@ def unit(vectors: Any) -> Any:
 TASK = Task(
     name="feature-extraction",
     body=FeatureExtractionBody,
-    answer=list[float] | list[list[float]] | list[list[list[float]]],
+    answer=list[float | list[float | list[float]]],
     example={"inputs": "¿Cuándo cierra la convocatoria?"},
     prepare=prepare,
 )

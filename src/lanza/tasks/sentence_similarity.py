@@ -55,7 +55,7 @@ def prepare(model: TextModel, body: SentenceSimilarityBody) -> Work:
 TASK = Task(
     name="sentence-similarity",
     body=SentenceSimilarityBody,
-    answer=list[float] | list[list[float]],
+    answer=list[float | list[float]],
     example={
         "inputs": {
             "source_sentence": "¿Cuándo puedo pedir la beca?",
