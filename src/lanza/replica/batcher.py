@@ -133,9 +133,11 @@ class Batcher:
     def _stream(self) -> None:
         while batch := self._next():
             started = time.perf_counter()
-            results = self._run([entry for entry in batch if not entry.ticket.given_up], alone=self._alone)
-            self._deliver(results)
-            self._done(batch, time.perf_counter() - started)
+            try:
+                alive = [entry for entry in batch if not entry.ticket.given_up]
+                self._deliver(self._run(alive, alone=self._alone))
+            finally:
+                self._done(batch, time.perf_counter() - started)
 
     def _next(self) -> list[Entry]:
         """Wait for a batch; empty when the batcher closes and the line is empty."""
@@ -163,29 +165,34 @@ class Batcher:
         self._observe(len(batch), tokens)
 
     def _run(self, batch: Sequence[Entry], *, alone: bool) -> list[tuple[Entry, Any]]:
-        """Outputs of a batch, or for each entry the error that it met."""
+        """What is kept of each output of a batch, or the error that its entry met."""
         if not batch:
             return []
         try:
             outputs = self._engine.forward([entry.piece for entry in batch], alone=alone)
-            return list(zip(batch, outputs, strict=True))
-        except Exception as error:  # noqa: BLE001 -- the replica's supervisor: whatever a model raises
+            return [
+                (entry, entry.ticket.work.keep(entry.index, output))
+                for entry, output in zip(batch, outputs, strict=True)
+            ]
+        # The replica's supervisor: whatever a model raises, a panic in a library's Rust among it, which is
+        # no Exception. A thread that died of it would take its core with it.
+        except BaseException as error:  # noqa: BLE001
             if len(batch) == 1:
                 return [(batch[0], _as_failure(error))]
         return [result for entry in batch for result in self._run([entry], alone=alone)]
 
     def _deliver(self, results: Sequence[tuple[Entry, Any]]) -> None:
-        """Store outputs, encode the requests that are complete, tell their event loops once."""
+        """Store what is kept, encode the requests that are complete, tell their event loops once."""
         settled: dict[asyncio.AbstractEventLoop, list[tuple[Job, bytes | LanzaError]]] = {}
-        for entry, output in results:
+        for entry, kept in results:
             job = entry.ticket
             assert isinstance(job, Job)
-            if isinstance(output, LanzaError):
+            if isinstance(kept, LanzaError):
                 job.given_up = True
-                settled.setdefault(job.loop, []).append((job, output))
+                settled.setdefault(job.loop, []).append((job, kept))
             else:
                 with self._changed:
-                    complete = job.put(entry.index, output)
+                    complete = job.put(entry.index, kept)
                 if complete and not job.given_up:
                     settled.setdefault(job.loop, []).append((job, _finish(job)))
         for loop, answers in settled.items():
@@ -197,8 +204,8 @@ class Batcher:
 
 def _finish(job: Job) -> bytes | LanzaError:
     try:
-        return job.encode(job.work.finish(job.outputs))
-    except Exception as error:  # noqa: BLE001 -- as above, for what is made of the outputs
+        return job.encode(job.work.finish(job.kept))
+    except BaseException as error:  # noqa: BLE001 -- as above, for what is made of the outputs
         return _as_failure(error)
 
 
@@ -207,7 +214,7 @@ def _settle_all(answers: Sequence[tuple[Job, bytes | LanzaError]]) -> None:
         job.settle(result)
 
 
-def _as_failure(error: Exception) -> LanzaError:
+def _as_failure(error: BaseException) -> LanzaError:
     if isinstance(error, LanzaError):
         return error
     log.error("the engine failed", exc_info=error)

@@ -68,8 +68,8 @@ class Task:
     """One task of the Hub's list.
 
     `answer` is the type of the JSON answer (for the schema); `prepare` turns a body into `Work` for a text
-    encoder, None for tasks whose engine must do that itself; `outputs_per_token` tells how many floats the
-    model gives back per token, so that a batch's answer stays in bounds.
+    encoder, None for tasks whose engine must do that itself; `outputs` names what is read of the model;
+    `check` refuses a model that cannot do the task, when it is loaded.
     """
 
     name: str
@@ -77,5 +77,6 @@ class Task:
     answer: Any
     example: Any
     media: Media = Media.TEXT
+    outputs: tuple[str, ...] = ("logits",)
     prepare: Callable[[TextModel, Any], Work] | None = None
     check: Callable[[TextModel], None] | None = None

@@ -7,7 +7,6 @@ Parameters stand at the root of the body, as the client sends them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from lanza.errors import BadRequest
 from lanza.tasks.base import Body, Parameters, Task, TextModel
 from lanza.tasks.text import Output, require_text
-from lanza.tasks.work import Work, join
+from lanza.tasks.work import Work, one_or_list
 
 
 class FeatureExtractionParameters(Parameters, frozen=True, kw_only=True):
@@ -40,11 +39,7 @@ class FeatureExtractionBody(Body, frozen=True, kw_only=True):
 def prepare(model: TextModel, body: FeatureExtractionBody) -> Work:
     parameters = _merged(body)
     prompt = _prompt(model, parameters.prompt_name)
-    if isinstance(body.inputs, str):
-        return _one(model, body.inputs, parameters, prompt)
-    if not body.inputs:
-        raise BadRequest("`inputs` is an empty list: send at least one text.")
-    return join([_one(model, text, parameters, prompt) for text in body.inputs])
+    return one_or_list(body.inputs, lambda text: _one(model, text, parameters, prompt))
 
 
 def _merged(body: FeatureExtractionBody) -> FeatureExtractionParameters:
@@ -71,29 +66,32 @@ def _prompt(model: TextModel, name: str | None) -> str:
 
 
 def _one(model: TextModel, text: str, parameters: FeatureExtractionParameters, prompt: str) -> Work:
-    keep = "left" if (parameters.truncation_direction or "right").lower() == "left" else "right"
+    side = "left" if (parameters.truncation_direction or "right").lower() == "left" else "right"
     sequence = model.encoder.sequence(
-        prompt + require_text(text), truncate=bool(parameters.truncate), keep=keep
+        prompt + require_text(text), truncate=bool(parameters.truncate), keep=side
     )
     normalize = model.normalize if parameters.normalize is None else parameters.normalize
 
-    def finish(outputs: Sequence[Output]) -> Any:
-        vectors = outputs[0]["last_hidden_state"]
-        if model.pooling is None:
-            return unit(vectors)[None] if normalize else vectors[None]
-        vector = pool(vectors, model.pooling)
-        return unit(vector) if normalize else vector
+    def keep(index: int, output: Output) -> Any:
+        vectors = output["last_hidden_state"]
+        found = vectors[None].copy() if model.pooling is None else pool(vectors, model.pooling)
+        return unit(found) if normalize else found
 
-    return Work(pieces=[sequence], lengths=[len(sequence)], finish=finish)
+    return Work(pieces=[sequence], lengths=[len(sequence)], keep=keep, finish=lambda kept: kept[0])
 
 
 def pool(vectors: Any, how: str) -> Any:
-    """One vector [dimensions] of many [tokens, dimensions]: "mean", "cls", "max" or "lasttoken"."""
+    """One vector [dimensions] of many [tokens, dimensions]: "mean", "cls", "max" or "lasttoken".
+
+    A copy: it does not hold on to `vectors`. A model that pools by itself gives one vector, which stays so.
+    """
+    if vectors.ndim == 1:
+        return vectors.copy()
     if how == "mean":
         return vectors.mean(axis=0)
     if how == "max":
         return vectors.max(axis=0)
-    return np.ascontiguousarray(vectors[-1 if how == "lasttoken" else 0])
+    return vectors[-1 if how == "lasttoken" else 0].copy()
 
 
 def unit(vectors: Any) -> Any:
@@ -107,5 +105,6 @@ TASK = Task(
     body=FeatureExtractionBody,
     answer=list[float | list[float | list[float]]],
     example={"inputs": "¿Cuándo cierra la convocatoria?"},
+    outputs=("last_hidden_state",),
     prepare=prepare,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -12,7 +12,10 @@ from lanza.errors import BadRequest, ModelError
 from lanza.tasks.base import Body, Task, TextModel, TextParameters
 from lanza.tasks.text import Output, require_text, softmax
 from lanza.tasks.text_classification import check_top_k
-from lanza.tasks.work import Work, join
+from lanza.tasks.work import Work, one_or_list
+
+MOST_FILLINGS: Final = 1000
+"""The most fillings that a text may ask for, over all its masks: each is decoded as a whole text."""
 
 
 class FillMaskParameters(TextParameters, frozen=True, kw_only=True):
@@ -46,11 +49,7 @@ def prepare(model: TextModel, body: FillMaskBody) -> Work:
     parameters = body.parameters or FillMaskParameters()
     check_top_k(parameters.top_k)
     targets = _target_ids(model, parameters.targets)
-    if isinstance(body.inputs, str):
-        return _one(model, body.inputs, parameters, targets)
-    if not body.inputs:
-        raise BadRequest("`inputs` is an empty list: send at least one text.")
-    return join([_one(model, text, parameters, targets) for text in body.inputs])
+    return one_or_list(body.inputs, lambda text: _one(model, text, parameters, targets))
 
 
 def _target_ids(model: TextModel, targets: list[str] | str | None) -> list[int] | None:
@@ -78,13 +77,22 @@ def _one(model: TextModel, text: str, parameters: FillMaskParameters, targets: l
     if not places:
         raise BadRequest(f"`inputs` has no mask: put {mask} where a word is to be found.")
 
-    def finish(outputs: Sequence[Output]) -> list[Any]:
-        rows = outputs[0]["logits"]
-        top_k = parameters.top_k or 5
-        lists = [_fill(model, sequence.ids, place, rows[place], top_k, targets) for place in places]
+    top_k = parameters.top_k or 5
+    if len(places) * top_k > MOST_FILLINGS:
+        raise BadRequest(
+            f"{len(places)} masks with {top_k} fillings each are more than {MOST_FILLINGS}: "
+            "lower `parameters.top_k`, or send fewer masks at once."
+        )
+
+    def keep(index: int, output: Output) -> list[list[Filling]]:
+        rows = output["logits"]
+        return [_fill(model, sequence.ids, place, rows[place], top_k, targets) for place in places]
+
+    def finish(kept: Sequence[list[list[Filling]]]) -> list[Any]:
+        lists = kept[0]
         return lists[0] if len(lists) == 1 else lists
 
-    return Work(pieces=[sequence], lengths=[len(sequence)], finish=finish)
+    return Work(pieces=[sequence], lengths=[len(sequence)], keep=keep, finish=finish)
 
 
 def _fill(

@@ -8,17 +8,18 @@ are characters of the context as it was sent.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from lanza.errors import BadRequest, InputTooLong
 from lanza.tasks.base import Body, Parameters, Task, TextModel
-from lanza.tasks.text import Output, Tokens, TokenSequence, require_text
-from lanza.tasks.work import Work, check_count, join
+from lanza.tasks.text import UNBOUNDED, Output, Tokens, TokenSequence, require_text
+from lanza.tasks.work import Work, check_count, one_or_list
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +56,25 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     end: int
 
 
+BOUNDS: Final = {
+    "doc_stride": (0, UNBOUNDED),
+    "max_answer_len": (1, 512),
+    "max_question_len": (1, UNBOUNDED),
+    "max_seq_len": (1, UNBOUNDED),
+    "top_k": (1, 100),
+}
+"""Least and most of each number among the parameters."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Logits:
+    """One window's logits: of its context tokens as starts and ends, and of "no answer" as both."""
+
+    start: Any
+    end: Any
+    null: tuple[float, float]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Window:
     """`count` tokens of the context from its token `first`, at `offset` in the sequence."""
@@ -84,29 +104,41 @@ class _Settings:
 
 def prepare(model: TextModel, body: QuestionAnsweringBody) -> Work:
     parameters = body.parameters or QuestionAnsweringParameters()
-    for name in ("doc_stride", "max_answer_len", "max_question_len", "max_seq_len", "top_k"):
+    for name, (least, most) in BOUNDS.items():
         value = getattr(parameters, name)
-        if value is not None and value < (0 if name == "doc_stride" else 1):
-            raise BadRequest(f"`parameters.{name}` is {value}: it must be a positive number.")
-    if isinstance(body.inputs, Question):
-        return _one(model, body.inputs, parameters)
-    if not body.inputs:
-        raise BadRequest("`inputs` is an empty list: send at least one question with its context.")
-    return join([_one(model, item, parameters) for item in body.inputs])
+        if value is not None and not least <= value <= most:
+            raise BadRequest(f"`parameters.{name}` is {value}: it must be from {least} to {most}.")
+    return one_or_list(
+        body.inputs, lambda item: _one(model, item, parameters), of="one question with its context"
+    )
 
 
 def _one(model: TextModel, item: Question, parameters: QuestionAnsweringParameters) -> Work:
-    question = model.encoder.tokens(require_text(item.question, what="inputs.question")).ids
-    context = model.encoder.tokens(require_text(item.context, what="inputs.context"))
+    question = _tokens(model, item.question, "inputs.question").ids
+    context = _tokens(model, item.context, "inputs.context")
     windows = _windows(model, question, context, parameters)
     settings = _Settings.of(parameters)
 
-    def finish(outputs: Sequence[Output]) -> Answer | list[Answer]:
-        answers = _answers(item.context, context, windows, outputs, settings)
+    def keep(index: int, output: Output) -> _Logits:
+        window = windows[index]
+        inside = slice(window.offset, window.offset + window.count)
+        start, end = output["start_logits"], output["end_logits"]
+        return _Logits(
+            start=start[inside].astype(np.float64),
+            end=end[inside].astype(np.float64),
+            null=(float(start[0]), float(end[0])),
+        )
+
+    def finish(kept: Sequence[_Logits]) -> Answer | list[Answer]:
+        answers = _answers(item.context, context, windows, kept, settings)
         return answers[0] if settings.top_k == 1 else answers
 
     sequences = [window.sequence for window in windows]
-    return Work(pieces=sequences, lengths=[len(s) for s in sequences], finish=finish)
+    return Work(pieces=sequences, lengths=[len(s) for s in sequences], keep=keep, finish=finish)
+
+
+def _tokens(model: TextModel, text: str, what: str) -> Tokens:
+    return model.encoder.tokens(require_text(text, what=what), what=what)
 
 
 def _windows(
@@ -139,9 +171,10 @@ def _windows(
 
 
 def _answers(
-    text: str, context: Tokens, windows: Sequence[_Window], outputs: Sequence[Output], settings: _Settings
+    text: str, context: Tokens, windows: Sequence[_Window], kept: Sequence[_Logits], settings: _Settings
 ) -> list[Answer]:
-    starts, ends = _log_probabilities(windows, outputs, impossible=settings.impossible)
+    starts = _log_probabilities([w.start for w in kept], [w.null[0] for w in kept], settings.impossible)
+    ends = _log_probabilities([w.end for w in kept], [w.null[1] for w in kept], settings.impossible)
     found: dict[tuple[int, int], float] = {}
     for window, start, end in zip(windows, starts, ends, strict=True):
         for first, last, score in _spans(start, end, settings.answer_length, settings.top_k):
@@ -150,10 +183,11 @@ def _answers(
             found[key] = max(found.get(key, 0.0), score)
     answers: dict[tuple[int, int], Answer] = {}
     if settings.impossible:
-        score = _null_score(windows, outputs)
+        # The window that is least sure of having no answer speaks for the whole context.
+        score = min(map(_null_score, kept))
         answers[0, 0] = Answer(answer="", score=score, start=0, end=0)
     for (first, last), score in sorted(found.items(), key=lambda entry: -entry[1]):
-        start_char, end_char = _characters(text, context, first, last, align=settings.align)
+        start_char, end_char = _characters(text, context, first, last, settings)
         if start_char < end_char and (start_char, end_char) not in answers:
             answers[start_char, end_char] = Answer(
                 answer=text[start_char:end_char], score=score, start=start_char, end=end_char
@@ -162,37 +196,21 @@ def _answers(
     return best or [Answer(answer="", score=0.0, start=0, end=0)]
 
 
-def _log_probabilities(
-    windows: Sequence[_Window], outputs: Sequence[Output], *, impossible: bool
-) -> tuple[list[Any], list[Any]]:
-    """Log-probabilities of each context token as a start and as an end, per window, jointly normalised."""
-    sides = []
-    for name in ("start_logits", "end_logits"):
-        rows = [
-            output[name][window.offset : window.offset + window.count].astype(np.float64)
-            for window, output in zip(windows, outputs, strict=True)
-        ]
-        nulls = [output[name][:1].astype(np.float64) for output in outputs if impossible]
-        everything = np.concatenate([*rows, *nulls])
-        top = everything.max()
-        total = top + np.log(np.exp(everything - top).sum())
-        sides.append([row - total for row in rows])
-    return sides[0], sides[1]
+def _log_probabilities(rows: Sequence[Any], nulls: Sequence[float], impossible: bool) -> list[Any]:
+    """Log-probabilities of each context token, per window, normalised over all windows together."""
+    everything = np.concatenate([*rows, nulls] if impossible else rows)
+    top = everything.max()
+    total = top + np.log(np.exp(everything - top).sum())
+    return [row - total for row in rows]
 
 
-def _null_score(windows: Sequence[_Window], outputs: Sequence[Output]) -> float:
-    """The probability that no window has an answer: that of the window which is least sure of it."""
-    scores = []
-    for window, output in zip(windows, outputs, strict=True):
-        score = 1.0
-        for name in ("start_logits", "end_logits"):
-            null = output[name][:1]
-            inside = output[name][window.offset : window.offset + window.count]
-            row = np.concatenate([null, inside]).astype(np.float64)
-            shifted = np.exp(row - row.max())
-            score *= float(shifted[0] / shifted.sum())
-        scores.append(score)
-    return min(scores)
+def _null_score(window: _Logits) -> float:
+    """How sure one window is that it has no answer, from 0 to 1."""
+    score = 1.0
+    for null, row in zip(window.null, (window.start, window.end), strict=True):
+        top = max(null, float(row.max()))
+        score *= float(np.exp(null - top) / (np.exp(null - top) + np.exp(row - top).sum()))
+    return score
 
 
 def _spans(start: Any, end: Any, longest: int, top_k: int) -> list[tuple[int, int, float]]:
@@ -214,20 +232,29 @@ def _spans(start: Any, end: Any, longest: int, top_k: int) -> list[tuple[int, in
     ]
 
 
-def _characters(text: str, context: Tokens, first: int, last: int, *, align: bool) -> tuple[int, int]:
-    """Characters of tokens `first..last`, widened to whole words if `align`, blanks at the ends left out."""
-    if align:
-        words = context.words
-        while first > 0 and words[first] is not None and words[first - 1] == words[first]:
-            first -= 1
-        while last + 1 < len(words) and words[last] is not None and words[last + 1] == words[last]:
-            last += 1
+def _characters(text: str, context: Tokens, first: int, last: int, settings: _Settings) -> tuple[int, int]:
+    """Characters of tokens `first..last`, widened to whole words, blanks at the ends left out."""
+    if settings.align:
+        wide_first, wide_last = _whole_words(context.words, first, last)
+        # Where a script has no blanks a "word" can be the whole context: such words are not widened to.
+        if wide_last - wide_first - (last - first) <= settings.answer_length:
+            first, last = wide_first, wide_last
     start, end = context.offsets[first][0], context.offsets[last][1]
+    while end < len(text) and unicodedata.combining(text[end]):
+        end += 1
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():
         end -= 1
     return start, end
+
+
+def _whole_words(words: Sequence[int | None], first: int, last: int) -> tuple[int, int]:
+    while first > 0 and words[first] is not None and words[first - 1] == words[first]:
+        first -= 1
+    while last + 1 < len(words) and words[last] is not None and words[last + 1] == words[last]:
+        last += 1
+    return first, last
 
 
 TASK = Task(
@@ -240,5 +267,6 @@ TASK = Task(
             "context": "La convocatoria abre el 3 de marzo y cierra el 28 de abril.",
         }
     },
+    outputs=("start_logits", "end_logits"),
     prepare=prepare,
 )

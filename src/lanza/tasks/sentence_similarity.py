@@ -43,13 +43,15 @@ def prepare(model: TextModel, body: SentenceSimilarityBody) -> Work:
         require_text(text, what="inputs.sentences")
         sequences.append(model.encoder.sequence(text, truncate=cut, what="inputs.sentences"))
 
-    def finish(outputs: Sequence[Output]) -> Any:
+    def keep(index: int, output: Output) -> Any:
         # A model that does not say how to pool is compared by its mean vectors, the usual default.
-        vectors = [pool(o["last_hidden_state"], model.pooling or "mean") for o in outputs]
+        return pool(output["last_hidden_state"], model.pooling or "mean")
+
+    def finish(vectors: Sequence[Any]) -> Any:
         units = unit(np.stack(vectors))
         return units[1:] @ units[0]
 
-    return Work(pieces=sequences, lengths=[len(s) for s in sequences], finish=finish)
+    return Work(pieces=sequences, lengths=[len(s) for s in sequences], keep=keep, finish=finish)
 
 
 TASK = Task(
@@ -62,5 +64,6 @@ TASK = Task(
             "sentences": ["El plazo de solicitud abre en marzo.", "El comedor cierra a las cuatro."],
         }
     },
+    outputs=("last_hidden_state",),
     prepare=prepare,
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,17 @@ from lanza.errors import BadRequest, InputTooLong, ModelError
 Output = Mapping[str, npt.NDArray[np.float32]]
 """What an engine answers for one sequence: each output of the model by name, padding cut off."""
 
-UNBOUNDED = 16_384
+UNBOUNDED: Final = 16_384
 """The most tokens in a sequence for a model without a position table: memory must end somewhere."""
+
+MAX_CHARACTERS: Final = 500_000
+"""The longest text that is cut into tokens at all: about a second's work and 150 MB."""
+
+CHARACTERS_PER_TOKEN: Final = 64
+"""No text of this many characters a token is expected: one that is to fit `limit` tokens has fewer."""
+
+LONG: Final = 2_000
+"""From this many characters on, a text is cut in a way that lets other threads go on meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,8 +175,17 @@ class TextEncoder:
         tokenizer.no_padding()
         return cls(tokenizer=tokenizer, limit=limit or UNBOUNDED, mask_token=mask_token)
 
-    def tokens(self, text: str) -> Tokens:
-        return Tokens(self.tokenizer.encode(text, add_special_tokens=False))
+    def tokens(self, text: str, *, what: str = "inputs") -> Tokens:
+        """`text` cut into tokens. BadRequest when it is longer than any model reads."""
+        if len(text) > MAX_CHARACTERS:
+            raise BadRequest(
+                f"`{what}` has {len(text)} characters and at most {MAX_CHARACTERS} are read: split it."
+            )
+        in_batches = getattr(self.tokenizer, "encode_batch", None)
+        if len(text) < LONG or in_batches is None:
+            return Tokens(self.tokenizer.encode(text, add_special_tokens=False))
+        # The library frees Python's lock while it works on a batch, and only then.
+        return Tokens(in_batches([text], add_special_tokens=False)[0])
 
     def sequence(
         self,
@@ -182,14 +200,26 @@ class TextEncoder:
 
         `keep` is the side whose *end* is cut: "right" drops the last tokens, "left" the first.
         """
-        ids = self.tokens(text).ids
+        ids = self.tokens(self._bounded(text, truncate=truncate, keep=keep, what=what), what=what).ids
         if pair is None:
             return self.single.compose(
                 self.fit(ids, self.single.size, truncate=truncate, keep=keep, what=what)
             )
-        second = self.tokens(pair).ids
+        second = self.tokens(self._bounded(pair, truncate=False, keep=keep, what=what), what=what).ids
         first = self.fit(ids, self.pair.size + len(second), truncate=truncate, keep=keep, what=what)
         return self.pair.compose(first, second)
+
+    def _bounded(self, text: str, *, truncate: bool, keep: str, what: str) -> str:
+        """The part of `text` that can matter: nobody waits for a book to be read whose end is cut off."""
+        most = self.limit * CHARACTERS_PER_TOKEN
+        if len(text) <= most:
+            return text
+        if not truncate:
+            raise BadRequest(
+                f"`{what}` has {len(text)} characters, far more than the {self.limit} tokens that this model "
+                'takes: shorten it, or send "truncation": true to cut its end off.'
+            )
+        return text[:most] if keep == "right" else text[-most:]
 
     def fit(
         self, ids: list[int], taken: int, *, truncate: bool, keep: str = "right", what: str = "inputs"

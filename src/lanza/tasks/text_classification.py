@@ -11,7 +11,7 @@ import numpy as np
 from lanza.errors import BadRequest
 from lanza.tasks.base import Body, Task, TextModel, TextParameters
 from lanza.tasks.text import Output, require_text, sigmoid, softmax
-from lanza.tasks.work import Work, join
+from lanza.tasks.work import Work, one_or_list
 
 Transform = Literal["sigmoid", "softmax", "none"]
 
@@ -72,21 +72,22 @@ def prepare(model: TextModel, body: TextClassificationBody) -> Work:
     parameters = body.parameters or TextClassificationParameters()
     check_top_k(parameters.top_k)
     inputs = body.inputs if isinstance(body.inputs, list) else [body.inputs]
-    if not inputs:
-        raise BadRequest("`inputs` is an empty list: send at least one text.")
-    return join([_one(model, item, parameters) for item in inputs])
+    return one_or_list(inputs, lambda item: _one(model, item, parameters))
 
 
 def _one(model: TextModel, item: str | TextPair, parameters: TextClassificationParameters) -> Work:
     text, pair = (item, None) if isinstance(item, str) else (item.text, item.text_pair)
     sequence = model.encoder.sequence(require_text(text), pair, truncate=parameters.cut)
 
-    def finish(outputs: Sequence[Output]) -> list[Label]:
-        logits = outputs[0]["logits"]
+    def keep(index: int, output: Output) -> Any:
+        return output["logits"].copy()
+
+    def finish(kept: Sequence[Any]) -> list[Label]:
+        logits = kept[0]
         transform = parameters.function_to_apply or default_transform(model.config, len(logits))
         return ranked(scores(logits, transform), model.labels, parameters.top_k)
 
-    return Work(pieces=[sequence], lengths=[len(sequence)], finish=finish)
+    return Work(pieces=[sequence], lengths=[len(sequence)], keep=keep, finish=finish)
 
 
 TASK = Task(

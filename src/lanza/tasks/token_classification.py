@@ -16,7 +16,7 @@ import numpy as np
 from lanza.errors import BadRequest
 from lanza.tasks.base import Body, Task, TextModel, TextParameters
 from lanza.tasks.text import Output, Tokens, require_text, softmax
-from lanza.tasks.work import Work, join
+from lanza.tasks.work import Work, check_count, one_or_list
 
 Strategy = Literal["none", "simple", "first", "average", "max"]
 
@@ -57,11 +57,7 @@ def prepare(model: TextModel, body: TokenClassificationBody) -> Work:
     parameters = body.parameters or TokenClassificationParameters()
     if parameters.stride is not None and parameters.stride < 0:
         raise BadRequest(f"`parameters.stride` is {parameters.stride}: it must be 0 or more.")
-    if isinstance(body.inputs, str):
-        return _one(model, body.inputs, parameters)
-    if not body.inputs:
-        raise BadRequest("`inputs` is an empty list: send at least one text.")
-    return join([_one(model, text, parameters) for text in body.inputs])
+    return one_or_list(body.inputs, lambda text: _one(model, text, parameters))
 
 
 def _one(model: TextModel, text: str, parameters: TokenClassificationParameters) -> Work:
@@ -72,6 +68,7 @@ def _one(model: TextModel, text: str, parameters: TokenClassificationParameters)
         if parameters.stride >= room:
             raise BadRequest(f"`parameters.stride` is {parameters.stride} and windows have {room} tokens.")
         step = room - parameters.stride
+        check_count(2 + (len(tokens) - room) // step, what="`inputs`")
         starts = [*range(0, len(tokens) - room, step), len(tokens) - room]
         windows = [(start, tokens.ids[start : start + room]) for start in starts]
     else:
@@ -79,14 +76,14 @@ def _one(model: TextModel, text: str, parameters: TokenClassificationParameters)
     sequences = [encoder.single.compose(ids) for _, ids in windows]
     skip = encoder.single.start(0)
 
-    def finish(outputs: Sequence[Output]) -> list[Entity]:
-        parts = [
-            (start, output["logits"][skip : skip + len(ids)])
-            for (start, ids), output in zip(windows, outputs, strict=True)
-        ]
+    def keep(index: int, output: Output) -> tuple[int, Any]:
+        start, ids = windows[index]
+        return start, output["logits"][skip : skip + len(ids)].copy()
+
+    def finish(parts: Sequence[tuple[int, Any]]) -> list[Entity]:
         return _entities(model, text, tokens, softmax(_merge(parts)), parameters)
 
-    return Work(pieces=sequences, lengths=[len(s) for s in sequences], finish=finish)
+    return Work(pieces=sequences, lengths=[len(s) for s in sequences], keep=keep, finish=finish)
 
 
 def _merge(parts: Sequence[tuple[int, Any]]) -> Any:

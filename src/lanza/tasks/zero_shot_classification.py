@@ -11,7 +11,7 @@ from lanza.errors import BadRequest, ModelError
 from lanza.tasks.base import Body, Task, TextModel, TextParameters
 from lanza.tasks.text import Output, require_text, softmax
 from lanza.tasks.text_classification import Label
-from lanza.tasks.work import Work, check_count, join
+from lanza.tasks.work import Work, check_count, one_or_list
 
 
 class ZeroShotParameters(TextParameters, frozen=True, kw_only=True):
@@ -44,12 +44,9 @@ def prepare(model: TextModel, body: ZeroShotBody) -> Work:
     template = body.parameters.hypothesis_template or "This example is {}."
     if "{}" not in template:
         raise BadRequest("`parameters.hypothesis_template` has no {}: put it where the label goes.")
-    if isinstance(body.inputs, str):
-        return _one(model, body.inputs, labels, template, body.parameters)
-    if not body.inputs:
-        raise BadRequest("`inputs` is an empty list: send at least one text.")
-    check_count(len(labels) * len(body.inputs), what="`inputs` × `parameters.candidate_labels`")
-    return join([_one(model, text, labels, template, body.parameters) for text in body.inputs])
+    texts = len(body.inputs) if isinstance(body.inputs, list) else 1
+    check_count(len(labels) * texts, what="`inputs` × `parameters.candidate_labels`")
+    return one_or_list(body.inputs, lambda text: _one(model, text, labels, template, body.parameters))
 
 
 def _labels(given: list[str] | str) -> list[str]:
@@ -71,12 +68,15 @@ def _one(
         fitted = encoder.fit(premise, encoder.pair.size + len(hypothesis), truncate=parameters.cut)
         sequences.append(encoder.pair.compose(fitted, hypothesis))
 
-    def finish(outputs: Sequence[Output]) -> list[Label]:
-        logits = np.stack([output["logits"] for output in outputs])
+    def keep(index: int, output: Output) -> Any:
+        return output["logits"].copy()
+
+    def finish(kept: Sequence[Any]) -> list[Label]:
+        logits = np.stack(kept)
         values = _judge(logits, model.labels, alone=bool(parameters.multi_label) or len(labels) == 1)
         return [Label(label=labels[i], score=float(values[i])) for i in np.argsort(-values, kind="stable")]
 
-    return Work(pieces=sequences, lengths=[len(s) for s in sequences], finish=finish)
+    return Work(pieces=sequences, lengths=[len(s) for s in sequences], keep=keep, finish=finish)
 
 
 def _judge(logits: Any, names: Sequence[str], *, alone: bool) -> Any:

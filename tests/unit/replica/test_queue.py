@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanza.replica.queue import PADDING, SLACK, Line, Ticket, choose
+from lanza.replica.queue import PADDING, SLACK, Line, Ticket
 from lanza.tasks.work import Work
 
 
@@ -40,8 +40,8 @@ def test_a_piece_larger_than_the_budget_runs_alone() -> None:
 
 def test_groups_do_not_mix() -> None:
     made = line(ticket(10, group="a"), ticket(10, group="b"), ticket(10, group="a"))
-    assert {entry.group for entry in made.take(budget=100, most=10)} == {"a"}
-    assert {entry.group for entry in made.take(budget=100, most=10)} == {"b"}
+    assert [entry.ticket.work.group for entry in made.take(budget=100, most=10)] == ["a", "a"]
+    assert [entry.ticket.work.group for entry in made.take(budget=100, most=10)] == ["b"]
 
 
 def test_requests_given_up_are_never_taken() -> None:
@@ -57,7 +57,7 @@ def test_a_ticket_is_complete_with_its_last_piece() -> None:
     made = ticket(1, 1)
     assert not made.put(1, "b")
     assert made.put(0, "a")
-    assert made.outputs == ["a", "b"]
+    assert made.kept == ["a", "b"]
 
 
 lengths = st.lists(st.lists(st.integers(1, 600), min_size=1, max_size=5), max_size=40)
@@ -80,15 +80,32 @@ def test_every_piece_is_taken_once_within_the_bounds(
     assert made.tokens == 0
 
 
-@given(st.lists(st.integers(1, 600), min_size=1, max_size=40))
-def test_the_oldest_is_always_in_the_batch(sizes: list[int]) -> None:
-    made = Line()
-    made.push(ticket(*sizes))
-    first = made.take(budget=512, most=8)[0]
-    assert first.index == 0
+def test_requests_take_turns() -> None:
+    """A short request that comes after a long one waits for one batch of it, not for all of it."""
+    long, short = ticket(*[240] * 500), ticket(5)
+    made = line(long, short)
+    assert {entry.ticket for entry in made.take(budget=512, most=64)} == {long}
+    assert {entry.ticket for entry in made.take(budget=512, most=64)} == {short}
+    assert {entry.ticket for entry in made.take(budget=512, most=64)} == {long}
 
 
-def test_choose_takes_the_front_when_there_is_one() -> None:
-    made = Line()
-    made.push(ticket(3))
-    assert len(choose(made._entries, budget=1, most=1)) == 1
+def test_a_short_request_joins_a_batch_of_a_long_one() -> None:
+    long, short = ticket(*[10] * 400), ticket(10)
+    batch = line(long, short).take(budget=10_000, most=300)
+    assert len(batch) > 200
+    late = line(ticket(*[10] * 100), short)
+    assert short in {entry.ticket for entry in late.take(budget=10_000, most=300)}
+
+
+@given(lengths.filter(bool), st.integers(1, 2000), st.integers(1, 8))
+def test_no_request_waits_for_more_batches_than_there_are_requests_before_it(
+    requests: list[list[int]], budget: int, most: int
+) -> None:
+    tickets = [ticket(*each) for each in requests]
+    made = line(*tickets)
+    for turn, expected in enumerate(tickets):
+        if len(expected.pending) < len(expected.work.pieces):
+            continue  # some of it has run already, as a neighbour
+        batches = [made.take(budget=budget, most=most) for _ in range(len(tickets))]
+        assert any(entry.ticket is expected for batch in batches for entry in batch), turn
+        break

@@ -17,6 +17,7 @@ from lanza.tasks.question_answering import (
     QuestionAnsweringBody,
     QuestionAnsweringParameters,
     _spans,
+    _whole_words,
     prepare,
 )
 from lanza.tasks.work import Work
@@ -47,6 +48,11 @@ def logits(work: Work, start_token: int, end_token: int, strength: float = 9.0) 
     return outputs
 
 
+def finish(work: Work, outputs: list[dict[str, Any]]) -> Any:
+    """The answer, made as the replica makes it: what is kept of each output first."""
+    return work.finish([work.keep(i, output) for i, output in enumerate(outputs)])
+
+
 def token(model: TextModel, word: str) -> int:
     found = model.encoder.tokenizer.token_to_id(word)
     assert found is not None
@@ -71,7 +77,7 @@ def test_the_answer_is_found_in_whichever_window_it_stands(make_model: MakeModel
     model = make_model(limit=limit)
     context = " ".join(["mil"] * 25) + " clara estudia " + " ".join(["y"] * 25)
     work = ask(model, context, doc_stride=2)
-    answer = work.finish(logits(work, token(model, "clara"), token(model, "estudia")))
+    answer = finish(work, logits(work, token(model, "clara"), token(model, "estudia")))
     assert answer.answer == "clara estudia"
     assert context[answer.start : answer.end] == answer.answer
 
@@ -79,7 +85,7 @@ def test_the_answer_is_found_in_whichever_window_it_stands(make_model: MakeModel
 def test_the_question_is_never_an_answer(make_model: MakeModel) -> None:
     model = make_model()
     work = ask(model, "abre en marzo")
-    answer = work.finish(logits(work, token(model, "beca"), token(model, "cierra")))
+    answer = finish(work, logits(work, token(model, "beca"), token(model, "cierra")))
     assert answer.answer in "abre en marzo"
     assert answer.score < 0.5
 
@@ -91,7 +97,7 @@ def test_a_window_without_the_answer_is_not_sure_of_itself(make_model: MakeModel
     outputs = logits(work, token(model, "euros"), token(model, "euros"))
     outputs[0]["start_logits"][6] = 3.0
     outputs[0]["end_logits"][6] = 3.0
-    answers = ask(model, " ".join(["mil"] * 20) + " euros", doc_stride=0, top_k=3).finish(outputs)
+    answers = finish(ask(model, " ".join(["mil"] * 20) + " euros", doc_stride=0, top_k=3), outputs)
     assert answers[0].answer == "euros"
     assert answers[0].score > 0.9
     assert sum(answer.score for answer in answers) <= 1 + 1e-9
@@ -100,17 +106,17 @@ def test_a_window_without_the_answer_is_not_sure_of_itself(make_model: MakeModel
 def test_max_answer_len_bounds_the_tokens(make_model: MakeModel) -> None:
     model = make_model()
     longest = ask(model, max_answer_len=3)
-    answer = longest.finish(logits(longest, token(model, "abre"), token(model, "abril")))
+    answer = finish(longest, logits(longest, token(model, "abre"), token(model, "abril")))
     assert len(answer.answer.split()) <= 3
 
 
 def test_no_answer_is_an_answer_when_asked_for(make_model: MakeModel) -> None:
     model = make_model()
     work = ask(model, handle_impossible_answer=True)
-    nothing = work.finish(logits(work, token(model, "[CLS]"), token(model, "[CLS]")))
+    nothing = finish(work, logits(work, token(model, "[CLS]"), token(model, "[CLS]")))
     assert (nothing.answer, nothing.start, nothing.end) == ("", 0, 0)
     assert nothing.score > 0.9
-    something = work.finish(logits(work, token(model, "abril"), token(model, "abril")))
+    something = finish(work, logits(work, token(model, "abril"), token(model, "abril")))
     assert something.answer == "abril"
 
 
@@ -120,9 +126,39 @@ def test_a_question_that_fills_the_window_is_refused(make_model: MakeModel) -> N
     assert ask(make_model(limit=6), max_question_len=1, doc_stride=0).pieces
 
 
+def test_an_answer_in_a_script_without_blanks_is_not_widened_to_the_whole(make_model: MakeModel) -> None:
+    """Where the tokenizer sees one word in all of the context, whole words say nothing."""
+    model = make_model()
+    work = ask(model, CONTEXT, max_answer_len=1)
+    context = model.encoder.tokens(CONTEXT)
+    assert _whole_words([0] * len(context), 3, 3) == (0, len(context) - 1)
+    answer = finish(work, logits(work, token(model, "marzo"), token(model, "marzo")))
+    assert answer.answer == "marzo"
+
+
+def test_a_combining_accent_stays_with_its_letter(make_model: MakeModel) -> None:
+    model = make_model()
+    context = "la beca cierra en cafe\u0301 de abril"
+    work = ask(model, context)
+    start = context.index("cafe")
+    outputs = logits(work, -1, -1)
+    ids = work.pieces[0].ids
+    unknown = ids.index(token(model, "[UNK]"))
+    outputs[0]["start_logits"][unknown] = outputs[0]["end_logits"][unknown] = 9
+    answer = finish(work, outputs)
+    assert (answer.start, answer.answer) == (start, "cafe\u0301")
+
+
 @pytest.mark.parametrize(
     "parameters",
-    [{"top_k": 0}, {"max_answer_len": 0}, {"doc_stride": -1}, {"max_seq_len": 10, "doc_stride": 9}],
+    [
+        {"top_k": 0},
+        {"top_k": 101},
+        {"max_answer_len": 10**9},
+        {"max_answer_len": 0},
+        {"doc_stride": -1},
+        {"max_seq_len": 10, "doc_stride": 9},
+    ],
 )
 def test_parameters_out_of_range(make_model: MakeModel, parameters: dict[str, int]) -> None:
     with pytest.raises(BadRequest, match=next(reversed(parameters))):

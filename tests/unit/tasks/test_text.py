@@ -6,7 +6,7 @@ import pytest
 
 from lanza.errors import BadRequest, InputTooLong
 from lanza.tasks.base import TextModel
-from lanza.tasks.text import require_text
+from lanza.tasks.text import LONG, MAX_CHARACTERS, require_text
 
 MakeModel = Callable[..., TextModel]
 
@@ -51,3 +51,21 @@ def test_a_pair_that_leaves_no_room_is_refused_even_when_cut(make_model: MakeMod
 def test_blank_text_is_refused_by_its_name(text: str) -> None:
     with pytest.raises(BadRequest, match=r"inputs\.context"):
         require_text(text, what="inputs.context")
+
+
+def test_a_text_that_no_model_reads_is_refused_before_it_is_cut(make_model: MakeModel) -> None:
+    encoder = make_model().encoder
+    with pytest.raises(BadRequest, match="characters"):
+        encoder.tokens("a" * (MAX_CHARACTERS + 1))
+    with pytest.raises(BadRequest, match="characters"):
+        encoder.sequence("la beca " * 10_000)
+    cut = encoder.sequence("la beca " * 10_000, truncate=True)
+    assert len(cut) == encoder.limit
+
+
+def test_long_texts_are_cut_as_short_ones_are(make_model: MakeModel) -> None:
+    encoder = make_model().encoder
+    text = "la beca cierra en abril " * (LONG // 20)
+    expected = encoder.tokenizer.encode(text, add_special_tokens=False)
+    tokens = encoder.tokens(text)
+    assert (tokens.ids, tokens.offsets) == (expected.ids, expected.offsets)
