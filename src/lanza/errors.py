@@ -10,6 +10,7 @@ The tree, each with its code and status:
     │   └── ConversionFailed    conversion_failed   422        the export is missing or does not agree
     ├── BadRequest              bad_request         400        the request does not say what it must
     │   ├── InputTooLong        input_too_long      400        more tokens than the model has positions
+    │   ├── Forbidden           forbidden           403        a browser calls from another site
     │   ├── NotFound            not_found           404
     │   ├── MethodNotAllowed    method_not_allowed  405
     │   ├── PayloadTooLarge     payload_too_large   413
@@ -87,11 +88,24 @@ class InputTooLong(BadRequest):
 
     code = "input_too_long"
 
-    def __init__(self, *, tokens: int, limit: int, what: str = "inputs") -> None:
+    def __init__(
+        self,
+        *,
+        tokens: int,
+        limit: int,
+        what: str = "inputs",
+        instead: str = 'send "parameters": {"truncation": true} to cut its end off',
+    ) -> None:
         super().__init__(
-            f"`{what}` has {tokens} tokens and this model takes at most {limit}: shorten it, "
-            'or send "parameters": {"truncation": true} to cut its end off.'
+            f"`{what}` has {tokens} tokens and this model takes at most {limit}: shorten it, or {instead}."
         )
+
+
+class Forbidden(BadRequest):
+    """A browser calls from a page of another site."""
+
+    code = "forbidden"
+    status = 403
 
 
 class NotFound(BadRequest):

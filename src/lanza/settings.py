@@ -1,7 +1,7 @@
 """Settings that every command shares, read once from the environment and passed down.
 
 `LANZA_HOME` is where Lanza keeps what it makes: converted models, environments of handlers. Options of a
-single command belong to that command, each with its `LANZA_...` variable.
+single command belong to that command.
 """
 
 from __future__ import annotations

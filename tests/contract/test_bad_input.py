@@ -169,6 +169,57 @@ def test_the_request_id_of_the_caller_is_kept(url: str) -> None:
     assert forged.headers["x-request-id"] != "a b" + "c" * 200
 
 
+def test_a_page_of_another_site_may_not_call(url: str) -> None:
+    """A browser says where a request comes from; what is no browser says nothing."""
+    host = url.removeprefix("http://")
+    refused = (
+        {"sec-fetch-site": "cross-site", "origin": "https://evil.example"},
+        {"origin": "https://evil.example"},
+        {"origin": "http://evil.example", "host": "evil.example", "sec-fetch-site": "same-origin"},
+    )
+    for headers in refused:
+        answer = httpx.post(url, content=GOOD, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    for headers in ({"origin": url}, {"sec-fetch-site": "same-origin", "origin": url}, {"host": "any.name"}):
+        assert httpx.post(url, content=GOOD, headers=headers).status_code == 200, (headers, host)
+
+
+def test_a_long_text_holds_nobody_up(tmp_path: Path, home: Path) -> None:
+    """While one thread cuts a text of 400,000 characters into tokens, others are answered."""
+    folder = tiny.bert(tmp_path / "classes")
+    body = json.dumps({"inputs": "la beca, " * 40_000}).encode()
+    with served(folder, home=home, engine="transformers") as address:
+        statuses: list[int] = []
+        long = threading.Thread(target=lambda: statuses.append(httpx.post(address, content=body).status_code))
+        long.start()
+        quick = 0
+        while long.is_alive():
+            quick += httpx.get(f"{address}/health").status_code == 200
+        long.join()
+    assert statuses == [400]
+    assert quick >= 5
+
+
+def test_what_a_refused_sender_never_sends_is_not_waited_for(url: str) -> None:
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_LIMIT + 1}\r\n\r\n"
+        connection.sendall(head.encode())
+        received = b""
+        while chunk := connection.recv(65536):  # until the server closes, which it does by itself
+            received += chunk
+    assert received.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_that_never_ends_meets_the_deadline(tmp_path: Path, home: Path) -> None:
+    folder = tiny.bert(tmp_path / "classes")
+    with served(folder, home=home, engine="transformers", deadline=0.3) as url:
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 504 ")
+
+
 def test_head_and_pipelined_requests(url: str) -> None:
     address = urlsplit(url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=20)

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from lanza.replica.app import Replica
     from lanza.replica.spec import ReplicaSpec
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 def serve(
     model: Annotated[Path, typer.Argument(help="The model's folder.")],
     task: Annotated[str | None, typer.Option(help="What to serve it for; else what the folder says.")] = None,
     engine: Annotated[str | None, typer.Option(help="onnx, transformers or handler; else the best.")] = None,
     host: Annotated[str, typer.Option(envvar="LANZA_HOST", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="LANZA_PORT", help="Port; 0 takes one that is free.")] = 8421,
+    port: Annotated[
+        int, typer.Option(envvar="LANZA_PORT", min=0, max=65535, help="Port; 0 takes one that is free.")
+    ] = 8421,
     max_batch_tokens: Annotated[
         int | None, typer.Option(min=1, help="Tokens in a batch, padding counted; else what is fastest.")
     ] = None,
@@ -32,13 +32,16 @@ def serve(
     deadline: Annotated[float, typer.Option(min=0.01, help="Seconds that a request may take.")] = 60,
     drain: Annotated[float, typer.Option(min=1, help="Seconds for the last requests when stopped.")] = 30,
     threads: Annotated[int | None, typer.Option(min=1, help="Cores to use; else all.")] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name that browsers may call it by; may be repeated.")
+    ] = None,
     env: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE for a handler's process; may be repeated.")
     ] = None,
 ) -> None:
     """Serve a model folder: POST / answers, GET /docs explains."""
     from lanza.replica.process import run
-    from lanza.replica.spec import MIB, Limits, ReplicaSpec
+    from lanza.replica.spec import LOOPBACK, MIB, Limits, ReplicaSpec
     from lanza.settings import Settings
 
     settings = Settings.read()
@@ -55,6 +58,7 @@ def serve(
         host=host,
         port=port,
         threads=threads,
+        hosts=allow_host or [],
         environment=_pairs(env or []),
         limits=Limits(
             batch_tokens=max_batch_tokens,

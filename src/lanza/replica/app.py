@@ -7,12 +7,14 @@ is there. What the model serves is a `Service`, chosen by what its engine can do
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from lanza import __version__, engines
 from lanza.engines.base import BatchEngine, EngineOptions, GenerationEngine, HandlerEngine
@@ -20,16 +22,30 @@ from lanza.errors import LanzaError, MethodNotAllowed, ModelError, NotFound, Una
 from lanza.models.facts import read_facts
 from lanza.protocols import huggingface
 from lanza.replica.documentation import openapi, page
-from lanza.replica.http import Exchange, Headers, Receive, Route, Routes, Scope, Send, supervise
+from lanza.replica.http import (
+    Budget,
+    Exchange,
+    Headers,
+    Receive,
+    Route,
+    Routes,
+    Scope,
+    Send,
+    header_text,
+    supervise,
+)
 from lanza.replica.metrics import Metrics
-from lanza.replica.spec import ReplicaSpec
+from lanza.replica.origin import cross_site
+from lanza.replica.spec import LOOPBACK, ReplicaSpec
 from lanza.tasks import Task, find_task
+
+BODIES_BYTES: Final = 512 * 2**20
+"""All bodies that are in memory at once, at most, or twice the largest one where that is more."""
 
 
 class State(StrEnum):
     LOADING = "loading"
     READY = "ready"
-    STOPPING = "stopping"
 
 
 class Service(Protocol):
@@ -57,7 +73,9 @@ class Replica:
         self._always: Headers = [(b"x-content-type-options", b"nosniff")]
         self.metrics = Metrics(waiting=lambda: self._load("waiting"), running=lambda: self._load("running"))
         self._routes = self._operations()
-        self._loading = Route(self._not_yet, huggingface.encode_error)
+        self._budget = Budget(max(BODIES_BYTES, 2 * spec.limits.body_bytes))
+        # Only a loopback address is safe for its being out of reach; others have their own guards.
+        self._hosts = (*LOOPBACK, *spec.hosts) if spec.host in LOOPBACK else None
 
     def _load(self, name: str) -> int:
         return getattr(self._service, name) if self._service else 0
@@ -79,13 +97,13 @@ class Replica:
         """Load the model and take requests. Raises ModelError and its kind."""
         started = time.perf_counter()
         spec = self.spec
-        self._engine = await asyncio.get_running_loop().run_in_executor(None, _load_engine, spec, self.task)
+        self._engine = await _on_daemon_thread(lambda: _load_engine(spec, self.task))
         if isinstance(self._engine, HandlerEngine):
             await self._engine.start()
         self._service = make_service(self._engine, self.task, spec, self.metrics)
         self._always += [
             (b"x-lanza-engine", self._engine.about.engine.encode()),
-            (b"x-lanza-engine-reason", self._engine.about.why.replace("\n", " ").encode("ascii", "replace")),
+            (b"x-lanza-engine-reason", header_text(self._engine.about.why)),
         ]
         for path, methods in self._service.routes.items():
             self._routes[path] = {**self._routes.get(path, {}), **methods}
@@ -94,17 +112,19 @@ class Replica:
 
     async def stop(self) -> None:
         """Answer what waits, then free the model."""
-        self.state = State.STOPPING
         if self._service is not None:
             await self._service.close()
         if self._engine is not None:
-            self._engine.close()
+            await asyncio.get_running_loop().run_in_executor(None, self._engine.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "served with lifespan and websockets off"
-        exchange = Exchange(scope, receive, send, always=self._always)
+        exchange = Exchange(scope, receive, send, always=self._always, budget=self._budget)
         route = self._find(scope["path"], scope["method"])
+        if refused := cross_site(exchange, self._hosts):
+            route = self._refusal(scope["path"], refused)
         await supervise(exchange, route.endpoint, route.render)
+        exchange.close()
         self.metrics.request(exchange.status, time.perf_counter() - exchange.started)
 
     def _find(self, path: str, method: str) -> Route:
@@ -114,14 +134,26 @@ class Replica:
             if route is not None:
                 return route
         if self.state is State.LOADING:
-            return self._loading
+            return self._refusal(path, Unavailable("the model is being loaded: try again in a moment."))
         if methods is None:
             known = ", ".join(sorted(self._routes))
-            return _refusal(NotFound(f"there is nothing at {path}; there is something at {known}."))
-        return _refusal(MethodNotAllowed(f"{path} takes {' and '.join(sorted(methods))}, not {method}."))
+            return self._refusal(
+                path, NotFound(f"there is nothing at {path}; there is something at {known}.")
+            )
+        taken = " and ".join(sorted(methods))
+        return self._refusal(path, MethodNotAllowed(f"{path} takes {taken}, not {method}."))
 
-    async def _not_yet(self, exchange: Exchange) -> None:
-        raise Unavailable("the model is being loaded: try again in a moment.")
+    def _refusal(self, path: str, error: LanzaError) -> Route:
+        """A route that raises `error`, written as the protocol of `path` has it."""
+
+        async def refuse(exchange: Exchange) -> None:
+            raise error
+
+        if not path.startswith("/v1/"):
+            return Route(refuse, huggingface.encode_error)
+        from lanza.protocols import openai
+
+        return Route(refuse, openai.encode_error)
 
     async def _home(self, exchange: Exchange) -> None:
         """People get the page, load balancers the health."""
@@ -162,11 +194,26 @@ class Replica:
         await exchange.answer(html.encode(), kind=b"text/html; charset=utf-8")
 
 
-def _refusal(error: LanzaError) -> Route:
-    async def refuse(exchange: Exchange) -> None:
-        raise error
+async def _on_daemon_thread(work: Callable[[], Any]) -> Any:
+    """`work()` on a thread that does not keep the process alive: loading cannot be interrupted."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
 
-    return Route(refuse, huggingface.encode_error)
+    def settle(result: Any, error: BaseException | None) -> None:
+        if not done.done():
+            done.set_exception(error) if error else done.set_result(result)
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 -- handed to whoever awaits
+            failure = error
+        with suppress(RuntimeError):  # the loop has ended: nobody awaits any more
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name="lanza-load", daemon=True).start()
+    return await done
 
 
 def _load_engine(spec: ReplicaSpec, task: Task | None) -> Any:

@@ -53,13 +53,10 @@ class Job(Ticket):
         else:
             self.future.set_result(result)
 
-    def give_up(self, error: LanzaError | None = None) -> None:
-        """On the event loop: drop the request; `error` is what a caller who still waits gets."""
+    def give_up(self) -> None:
+        """On the event loop: drop the request."""
         self.given_up = True
-        if error is None:
-            self.future.cancel()
-        else:
-            self.settle(error)
+        self.future.cancel()
 
 
 class Batcher:
@@ -128,7 +125,7 @@ class Batcher:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
-        self._readers.shutdown()
+        self._readers.shutdown(wait=False, cancel_futures=True)
 
     def _stream(self) -> None:
         while batch := self._next():

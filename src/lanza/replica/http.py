@@ -13,17 +13,20 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from lanza.engines.base import Chunks
-from lanza.errors import BadRequest, EngineFailed, LanzaError, PayloadTooLarge, UnsupportedMedia
+from lanza.errors import BadRequest, EngineFailed, LanzaError, Overloaded, PayloadTooLarge, UnsupportedMedia
 
 log = logging.getLogger("lanza.replica")
 
 LINGER_BYTES: Final = 64 * 2**20
+LINGER_SECONDS: Final = 2.0
 """How much of a body that was refused is read and thrown away, so that its sender gets to see the answer."""
+
+_UNPRINTABLE: Final = re.compile(r"[^ -~]+")
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
@@ -53,16 +56,43 @@ class Disconnected(Exception):
     """The client went away: nobody is there to be answered."""
 
 
-class Exchange:
-    """One request and its answer. `always` are headers that every answer carries."""
+class Budget:
+    """How many bytes of bodies may be in memory at once, over all requests."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, always: Headers) -> None:
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def take(self, count: int) -> None:
+        if count > self._left:
+            raise Overloaded("too many large bodies are being read at once: try again in a moment.")
+        self._left -= count
+
+    def give_back(self, count: int) -> None:
+        self._left += count
+
+
+def header_text(text: str) -> bytes:
+    """`text` as a header's value: one printable line that no proxy finds too long."""
+    return _UNPRINTABLE.sub(" ", text)[:300].strip().encode("ascii")
+
+
+class Exchange:
+    """One request and its answer. `always` are headers that every answer carries.
+
+    What the body takes of `budget` is given back by `close`.
+    """
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, *, always: Headers, budget: Budget
+    ) -> None:
         self.scope = scope
         self.receive = receive
         self.send = send
         self.started = time.perf_counter()
         self.status = 0
         self._always = always
+        self._budget = budget
+        self._held = 0
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self.complete = False  # whether the whole body has been read
         given = self._headers.get(b"x-request-id", b"")
@@ -86,8 +116,14 @@ class Exchange:
             size += len(chunk)
             if size > limit:
                 raise _too_large(limit)
+            self._budget.take(len(chunk))
+            self._held = size
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def close(self) -> None:
+        self._budget.give_back(self._held)
+        self._held = 0
 
     async def _chunk(self) -> bytes:
         message = await self.receive()
@@ -105,7 +141,7 @@ class Exchange:
         kind: bytes = b"application/json",
         headers: Headers | None = None,
     ) -> None:
-        await self.send(self._start(status, kind, [(b"content-length", b"%d" % len(body)), *(headers or [])]))
+        await self._start(status, kind, [(b"content-length", b"%d" % len(body)), *(headers or [])])
         if self.complete or self.scope["method"] in ("GET", "HEAD"):
             await self.send({"type": "http.response.body", "body": body})
             return
@@ -116,29 +152,19 @@ class Exchange:
     async def _linger(self) -> None:
         """Read on for a while: closing at once would reset the connection before the answer is seen."""
         left = LINGER_BYTES
-        while left > 0 and not self.complete:
-            try:
-                left -= max(1, len(await self._chunk()))
-            except Disconnected:
-                return
+        with suppress(Disconnected, TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while left > 0 and not self.complete:
+                    left -= max(1, len(await self._chunk()))
 
-    def _start(self, status: int, kind: bytes, headers: Headers) -> Message:
-        self.status = status
-        return {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", kind),
-                (b"x-request-id", self.request_id.encode()),
-                *self._always,
-                *headers,
-            ],
-        }
+    async def _start(self, status: int, kind: bytes, headers: Headers) -> None:
+        every = [(b"content-type", kind), (b"x-request-id", self.request_id.encode()), *self._always]
+        await self.send({"type": "http.response.start", "status": status, "headers": [*every, *headers]})
+        self.status = status  # from here on, no other answer can be begun
 
     async def stream(self, events: Chunks) -> None:
         """Server-sent events, each flushed as it comes; `events` is closed at the end, whatever it is."""
-        start = self._start(200, b"text/event-stream; charset=utf-8", [(b"cache-control", b"no-cache")])
-        await self.send(start)
+        await self._start(200, b"text/event-stream; charset=utf-8", [(b"cache-control", b"no-cache")])
         async with aclosing(events):
             async for event in events:
                 await self.send({"type": "http.response.body", "body": event, "more_body": True})

@@ -13,12 +13,15 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 
-from lanza.errors import LanzaError, UsageError
+from lanza.errors import LanzaError, ModelError, UsageError
 from lanza.replica.app import Replica
 from lanza.replica.spec import ReplicaSpec
+
+log = logging.getLogger("lanza.replica")
 
 Announce = Callable[[Replica], None]
 
@@ -29,17 +32,22 @@ def run(spec: ReplicaSpec, *, ready: Announce | None = None) -> None:
     Raises UsageError when the address is taken, and whatever loading the model raises.
     """
     listener = bind(spec)
-    if sys.platform == "win32":
-        asyncio.run(_serve(spec, listener, ready))
-    else:
-        import uvloop
+    try:
+        if sys.platform == "win32":
+            asyncio.run(_serve(spec, listener, ready))
+        else:
+            import uvloop
 
-        uvloop.run(_serve(spec, listener, ready))
+            uvloop.run(_serve(spec, listener, ready))
+    finally:
+        if spec.uds is not None:
+            Path(spec.uds).unlink(missing_ok=True)
 
 
 def bind(spec: ReplicaSpec) -> socket.socket:
     """The listening socket; port 0 takes any that is free."""
     if spec.uds is not None:
+        _unlink_abandoned(spec.uds)
         listener = socket.socket(socket.AF_UNIX)
         address: str | tuple[str, int] = spec.uds
     else:
@@ -52,10 +60,20 @@ def bind(spec: ReplicaSpec) -> socket.socket:
     except OSError as error:
         listener.close()
         where = spec.uds or f"{spec.host}:{spec.port}"
-        raise UsageError(
-            f"cannot listen on {where}: {error.strerror or error}. Choose another with --port."
-        ) from error
+        other = "" if spec.uds else " Choose another with --port."
+        raise UsageError(f"cannot listen on {where}: {error.strerror or error}.{other}") from error
     return listener
+
+
+def _unlink_abandoned(path: str) -> None:
+    """Remove a Unix socket that a replica which was killed has left: nobody accepts on it."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink(missing_ok=True)
+        except OSError:
+            return  # not there, or not ours to judge: binding will tell
 
 
 async def _serve(spec: ReplicaSpec, listener: socket.socket, ready: Announce | None) -> None:
@@ -67,12 +85,14 @@ async def _serve(spec: ReplicaSpec, listener: socket.socket, ready: Announce | N
     try:
         await server.serve(sockets=[listener])
     finally:
-        # A model that is still loading cannot be interrupted; its thread ends with the process.
         loading.cancel()
         outcome = (await asyncio.gather(loading, return_exceptions=True))[0]
         await replica.stop()
-    if isinstance(outcome, LanzaError | OSError):
+    if isinstance(outcome, LanzaError):
         raise outcome
+    if isinstance(outcome, Exception):
+        log.error("the model could not be loaded", exc_info=outcome)
+        raise ModelError(f"the model could not be loaded: {type(outcome).__name__}: {outcome}") from outcome
 
 
 class _Server(uvicorn.Server):

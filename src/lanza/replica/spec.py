@@ -15,6 +15,8 @@ from lanza.errors import UsageError
 
 MIB: Final = 2**20
 
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much a replica takes on. None is "what the engine finds best".
@@ -34,7 +36,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`uds`, the path of a Unix socket, is used instead of `host` and `port` when given.
 
-    `environment` reaches a handler's process and nothing else.
+    `environment` reaches a handler's process and nothing else. `hosts` are names under which browsers may
+    call a replica that listens on a loopback address, besides its own.
     """
 
     folder: str
@@ -48,6 +51,7 @@ class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     uds: str | None = None
     threads: int | None = None
     limits: Limits = Limits()
+    hosts: list[str] = []
     environment: dict[str, str] = {}
 
     @classmethod

@@ -13,7 +13,7 @@ from lanza.replica.http import Disconnected, Exchange, Route, Routes
 from lanza.replica.metrics import Metrics
 from lanza.replica.spec import Limits
 from lanza.tasks.base import Media, Task
-from lanza.tasks.work import Work
+from lanza.tasks.work import Work, check_size
 
 LONG: Final = 8192
 """Bodies of more bytes than this are read on a thread, so that they hold nobody up."""
@@ -46,23 +46,29 @@ class TaskService:
         return self._batcher.running
 
     async def predict(self, exchange: Exchange) -> None:
+        try:
+            async with asyncio.timeout(self._limits.deadline):
+                answer = await self._ask(exchange)
+        except TimeoutError:
+            raise too_late(self._limits.deadline) from None
+        await exchange.answer(answer)
+
+    async def _ask(self, exchange: Exchange) -> bytes:
         body = await exchange.body(self._limits.body_bytes)
         read = partial(self._read, body, exchange.header(b"content-type"))
         work = await self._batcher.prepare(read, long=self._slow_to_read or len(body) > LONG)
         job = self._batcher.submit(work, huggingface.encode)
-        await exchange.answer(await self._wait(job, exchange))
+        return await self._wait(job, exchange)
 
     def _read(self, body: bytes, content_type: str) -> Work:
         decoded: Any = huggingface.decode(self._task, body, content_type)
-        return self._engine.prepare(decoded)
+        work = self._engine.prepare(decoded)
+        return work if self._slow_to_read else check_size(work)
 
     async def _wait(self, job: Job, exchange: Exchange) -> bytes:
-        """The answer, unless the deadline comes or the client goes first."""
-        loop = asyncio.get_running_loop()
-        deadline = self._limits.deadline
-        late = loop.call_later(deadline, lambda: job.give_up(too_late(deadline)))
+        """The answer, unless the client goes first."""
         watch = Watch(job, exchange)
-        patience = loop.call_later(PATIENCE, watch.begin)
+        patience = asyncio.get_running_loop().call_later(PATIENCE, watch.begin)
         try:
             return await job.future
         except asyncio.CancelledError:
@@ -71,7 +77,6 @@ class TaskService:
             job.give_up()
             raise
         finally:
-            late.cancel()
             patience.cancel()
             watch.end()
 

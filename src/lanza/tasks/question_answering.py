@@ -150,7 +150,12 @@ def _windows(
         question = question[: parameters.max_question_len]
     room = length - frame.size - len(question)
     if room < 1:
-        raise InputTooLong(tokens=len(question) + frame.size + 1, limit=length, what="inputs.question")
+        raise InputTooLong(
+            tokens=len(question) + frame.size + 1,
+            limit=length,
+            what="inputs.question",
+            instead="send max_question_len",
+        )
     if not len(context):
         raise BadRequest("`inputs.context` has nothing that the tokenizer can read: send some text.")
     stride = min(128, room // 2) if parameters.doc_stride is None else parameters.doc_stride

@@ -177,10 +177,7 @@ class TextEncoder:
 
     def tokens(self, text: str, *, what: str = "inputs") -> Tokens:
         """`text` cut into tokens. BadRequest when it is longer than any model reads."""
-        if len(text) > MAX_CHARACTERS:
-            raise BadRequest(
-                f"`{what}` has {len(text)} characters and at most {MAX_CHARACTERS} are read: split it."
-            )
+        check_characters(text, what=what)
         in_batches = getattr(self.tokenizer, "encode_batch", None)
         if len(text) < LONG or in_batches is None:
             return Tokens(self.tokenizer.encode(text, add_special_tokens=False))
@@ -200,25 +197,20 @@ class TextEncoder:
 
         `keep` is the side whose *end* is cut: "right" drops the last tokens, "left" the first.
         """
-        ids = self.tokens(self._bounded(text, truncate=truncate, keep=keep, what=what), what=what).ids
+        ids = self.tokens(self._bounded(text, truncate=truncate, keep=keep), what=what).ids
         if pair is None:
             return self.single.compose(
                 self.fit(ids, self.single.size, truncate=truncate, keep=keep, what=what)
             )
-        second = self.tokens(self._bounded(pair, truncate=False, keep=keep, what=what), what=what).ids
+        second = self.tokens(pair, what=what).ids
         first = self.fit(ids, self.pair.size + len(second), truncate=truncate, keep=keep, what=what)
         return self.pair.compose(first, second)
 
-    def _bounded(self, text: str, *, truncate: bool, keep: str, what: str) -> str:
+    def _bounded(self, text: str, *, truncate: bool, keep: str) -> str:
         """The part of `text` that can matter: nobody waits for a book to be read whose end is cut off."""
         most = self.limit * CHARACTERS_PER_TOKEN
-        if len(text) <= most:
+        if not truncate or len(text) <= most:
             return text
-        if not truncate:
-            raise BadRequest(
-                f"`{what}` has {len(text)} characters, far more than the {self.limit} tokens that this model "
-                'takes: shorten it, or send "truncation": true to cut its end off.'
-            )
         return text[:most] if keep == "right" else text[-most:]
 
     def fit(
@@ -231,6 +223,15 @@ class TextEncoder:
         if not truncate or room < 1:
             raise InputTooLong(tokens=len(ids) + taken, limit=self.limit, what=what)
         return ids[:room] if keep == "right" else ids[-room:]
+
+
+def check_characters(text: str, *, what: str = "inputs") -> str:
+    """Refuse a text that would take seconds to cut into tokens."""
+    if len(text) > MAX_CHARACTERS:
+        raise BadRequest(
+            f"`{what}` has {len(text)} characters and at most {MAX_CHARACTERS} are read: split it."
+        )
+    return text
 
 
 def require_text(text: str, *, what: str = "inputs") -> str:

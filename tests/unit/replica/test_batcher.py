@@ -103,6 +103,28 @@ def test_one_bad_input_does_not_take_its_neighbours_down(bad: int, expected: typ
     assert "thirteen" not in str(failed)
 
 
+def test_a_panic_in_a_library_does_not_cost_a_stream() -> None:
+    """What Rust raises when it panics is no Exception; the next request is answered all the same."""
+
+    class Panicking(Doubling):
+        def forward(self, pieces: Sequence[Any], *, alone: bool) -> Sequence[Any]:
+            if 99 in pieces:
+                raise BaseException("panic")
+            return super().forward(pieces, alone=alone)
+
+    async def main() -> Any:
+        made = batcher(Panicking())
+        failed = made.submit(work(99), encode)
+        answers = await asyncio.gather(failed.future, return_exceptions=True)
+        after = await made.submit(work(2), encode).future
+        made.close()
+        return answers[0], after, made.running
+
+    failure, after, running = asyncio.run(main())
+    assert isinstance(failure, EngineFailed)
+    assert (after, running) == (b"[4]", 0)
+
+
 def test_a_request_that_is_given_up_is_skipped() -> None:
     engine = Doubling(held=True)
 

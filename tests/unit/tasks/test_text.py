@@ -57,7 +57,7 @@ def test_a_text_that_no_model_reads_is_refused_before_it_is_cut(make_model: Make
     encoder = make_model().encoder
     with pytest.raises(BadRequest, match="characters"):
         encoder.tokens("a" * (MAX_CHARACTERS + 1))
-    with pytest.raises(BadRequest, match="characters"):
+    with pytest.raises(InputTooLong, match=r"has 20002 tokens .* at most 64"):
         encoder.sequence("la beca " * 10_000)
     cut = encoder.sequence("la beca " * 10_000, truncate=True)
     assert len(cut) == encoder.limit

@@ -17,6 +17,7 @@ from lanza.engines.transformers.decoding import Decoding, Language
 from lanza.engines.transformers.loading import about, device, load_model, load_tokenizer
 from lanza.engines.transformers.turns import Turns
 from lanza.errors import BadRequest, EngineFailed, LanzaError, ModelError, Unavailable
+from lanza.tasks.text import check_characters
 
 log = logging.getLogger("lanza.engines")
 
@@ -52,7 +53,7 @@ class CausalLM:
         return self._positions
 
     def encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self._language.tokenizer(text)["input_ids"])
+        return tuple(self._language.tokenizer(check_characters(text))["input_ids"])
 
     def encode_chat(
         self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] | None = None
@@ -64,6 +65,8 @@ class CausalLM:
                 "this model has no chat template: send a prompt to /v1/completions instead, "
                 "or add chat_template.jinja to the model's folder."
             )
+        for message in messages:
+            check_characters(str(message.get("content") or ""), what="messages")
         try:
             encoded = self._language.tokenizer.apply_chat_template(
                 [dict(message) for message in messages],

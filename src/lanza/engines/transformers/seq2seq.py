@@ -24,7 +24,7 @@ from lanza.models.facts import ModelFacts
 from lanza.tasks.rewriting import RewritingParameters, texts_of
 from lanza.tasks.sampling import GenerationParameters
 from lanza.tasks.summarization import Summary
-from lanza.tasks.text import UNBOUNDED, require_text
+from lanza.tasks.text import UNBOUNDED, check_characters, require_text
 from lanza.tasks.translation import Translation, TranslationParameters
 from lanza.tasks.work import Work
 
@@ -115,7 +115,7 @@ class Seq2SeqEngine:
         with self._changing:
             if direction.source is not None:
                 self._tokenizer.src_lang = direction.source
-            ids: list[int] = self._tokenizer(text)["input_ids"]
+            ids: list[int] = self._tokenizer(check_characters(text))["input_ids"]
             if len(ids) <= self._limit:
                 return ids
             if not cut:
