@@ -19,7 +19,7 @@ from typing import Any
 
 import uvicorn
 
-from lanza.convert.preparation import complete, prepare
+from lanza.convert.preparation import prepare
 from lanza.convert.store import Store
 from lanza.models.facts import read_facts, with_task
 from lanza.replica.app import Replica
@@ -36,7 +36,7 @@ def served(
     """Serve `folder` in a thread; gives its URL."""
     store = Store(home / "converted")
     if engine == "onnx":
-        _export_here(folder, task, store)
+        export_here(folder, store, task=task)
     ready = prepare(read_facts(folder), task=task, engine=engine, store=store, tell=lambda step: None)
     spec = ReplicaSpec(
         folder=str(ready.facts.path),
@@ -45,6 +45,7 @@ def served(
         name=folder.name,
         home=str(home),
         task=ready.task,
+        graph=str(ready.graph) if ready.graph else None,
         port=0,
         limits=Limits(**limits),
     )
@@ -52,7 +53,7 @@ def served(
         yield url
 
 
-def _export_here(folder: Path, task: str | None, store: Store) -> None:
+def export_here(folder: Path, store: Store, *, task: str | None = None) -> None:
     """Fill the store as the conversion would, but in this process and by the faster exporter.
 
     What users get by default, a process and the other exporter, has tests of its own.
@@ -70,7 +71,6 @@ def _export_here(folder: Path, task: str | None, store: Store) -> None:
     report = convert(with_task(facts, wanted), wanted, aside, **told)  # type: ignore[arg-type]
     assert report.accepted, report.why
     report.write(aside)
-    complete(facts, aside)
     store.commit(aside, source, wanted)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -16,7 +17,7 @@ import pytest
 
 import tiny
 from lanza import __version__
-from lanza.convert.preparation import prepare
+from lanza.convert.preparation import export_to
 from lanza.convert.store import Store
 from lanza.models.facts import read_facts
 
@@ -74,10 +75,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the ONNX form of a small model, and no other weights."""
     base = tmp_path_factory.mktemp("model")
     original = tiny.bert(base / "original", task="question-answering", labels=("a", "b"))
+    folder = base / "onnx"
     store = Store(base / "converted")
-    ready = prepare(read_facts(original), task=None, engine="onnx", store=store, tell=lambda step: None)
-    assert not list(ready.facts.path.glob("*.safetensors"))
-    return ready.facts.path
+    export_to(read_facts(original), folder, task=None, store=store, tell=lambda step: None)
+    for path in original.glob("*.json"):
+        shutil.copy(path, folder)
+    return folder
 
 
 @contextmanager

@@ -28,4 +28,7 @@ def convert(
         report = export_to(facts, target, task=task, store=Store(Settings.read().converted), tell=tell)
     print(f"{target / 'model.onnx'} agrees with the original within {report.worst:.1e}:")
     for check in report.checks:
-        print(f"  {check.batch} × {check.tokens} tokens: {check.difference:.1e}")
+        texts = f"{check.batch} × {check.tokens} tokens"
+        if check.alone is not None:
+            texts = f"{check.alone} tokens, by themselves and beside {check.tokens}"
+        print(f"  {texts}: {check.difference:.1e}")

@@ -55,6 +55,7 @@ def serve(
         name=model.absolute().name,
         home=str(settings.home),
         task=ready.task,
+        graph=str(ready.graph) if ready.graph else None,
         host=host,
         port=port,
         threads=threads,

@@ -1,17 +1,21 @@
-"""`python -m lanza.convert SOURCE TARGET TASK HASH`: one conversion, told line by line as JSON.
+"""`python -m lanza.convert SOURCE TARGET TASK HASH [GRAPH]`: one conversion, told line by line as JSON.
 
-Each line of standard output is an object: `{"step": ...}` while it works, at the end `{"report": ...}`, or
-`{"error": ..., "code": ...}`.
+With GRAPH, an ONNX model that exists is compared with the weights in SOURCE, and nothing is exported. Each
+line of standard output is an object: `{"step": ...}` while it works, at the end `{"report": ...}`, or
+`{"error": ..., "code": ...}`. It ends when its standard input does: whoever asked for it is gone then.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import threading
 from pathlib import Path
 
 import orjson
 
-from lanza.convert.worker import convert
+from lanza.convert.worker import convert, verify
 from lanza.errors import LanzaError
 from lanza.models.facts import read_facts
 
@@ -21,15 +25,31 @@ def _say(**values: object) -> None:
     sys.stdout.buffer.flush()
 
 
+def _step(step: str) -> None:
+    _say(step=step)
+
+
+def _end_with_parent(target: Path) -> None:
+    """Wait until standard input ends, then leave at once, with nothing left behind."""
+    while os.read(0, 4096):
+        pass
+    shutil.rmtree(target, ignore_errors=True)
+    os._exit(1)
+
+
 def main(arguments: list[str]) -> int:
-    source, target, task, content = arguments
+    source, target, task, content, *graph = arguments
+    threading.Thread(target=_end_with_parent, args=(Path(target),), daemon=True).start()
     try:
         facts = read_facts(Path(source))
-        report = convert(facts, task, Path(target), source=content, tell=lambda step: _say(step=step))
+        if graph:
+            report = verify(facts, task, Path(graph[0]), source=content, tell=_step)
+        else:
+            report = convert(facts, task, Path(target), source=content, tell=_step)
+        report.write(Path(target))
     except LanzaError as error:
         _say(error=error.message, code=error.code)
         return 1
-    report.write(Path(target))
     _say(report={"accepted": report.accepted, "why": report.why, "worst": report.worst})
     return 0
 

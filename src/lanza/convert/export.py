@@ -16,23 +16,10 @@ from typing import Any, Final
 
 import torch
 
+from lanza.convert.report import one_line
+from lanza.engines.graph import has_tokens, ranks
 from lanza.errors import ConversionFailed
-
-AUTO_CLASSES: Final = {
-    "feature-extraction": "AutoModel",
-    "sentence-similarity": "AutoModel",
-    "fill-mask": "AutoModelForMaskedLM",
-    "question-answering": "AutoModelForQuestionAnswering",
-    "text-classification": "AutoModelForSequenceClassification",
-    "token-classification": "AutoModelForTokenClassification",
-    "zero-shot-classification": "AutoModelForSequenceClassification",
-}
-
-OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "feature-extraction": ("last_hidden_state",),
-    "sentence-similarity": ("last_hidden_state",),
-    "question-answering": ("start_logits", "end_logits"),
-}
+from lanza.tasks import Task, find_task
 
 EXTERNAL_BYTES: Final = 1_500_000_000
 """Weights above this go to a file beside the graph: a protobuf ends at 2 GiB."""
@@ -41,11 +28,12 @@ EXTERNAL_BYTES: Final = 1_500_000_000
 class Graph(torch.nn.Module):  # type: ignore[misc]
     """The model with positional inputs and a tuple of outputs: what an ONNX graph has."""
 
-    def __init__(self, model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    def __init__(self, model: Any, inputs: Sequence[str], task: Task) -> None:
         super().__init__()
         self.model = model
+        self.task = task
         self.input_names = tuple(inputs)
-        self.output_names = tuple(outputs)
+        self.output_names = task.outputs
         self.eval()
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -53,26 +41,29 @@ class Graph(torch.nn.Module):  # type: ignore[misc]
         return tuple(getattr(output, name) for name in self.output_names)
 
 
-def make_graph(model: Any, task: str) -> Graph:
+def make_graph(model: Any, task: str, *, token_types: bool = True) -> Graph:
     """The graph of `model` for `task`: token types are an input only where there are several."""
     known = inspect.signature(model.forward).parameters
     inputs = ["input_ids", "attention_mask"]
-    if "token_type_ids" in known and getattr(model.config, "type_vocab_size", 0) > 1:
+    if token_types and "token_type_ids" in known and getattr(model.config, "type_vocab_size", 0) > 1:
         inputs.append("token_type_ids")
     model.set_attn_implementation("eager")
-    return Graph(model, inputs, OUTPUTS.get(task, ("logits",)))
+    return Graph(model, inputs, find_task(task))
 
 
-def example(graph: Graph, *, batch: int, tokens: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
-    """Inputs of shape [batch, tokens]: random ids, every other text padded to half its length."""
+def example(
+    graph: Graph, *, batch: int, tokens: int, short: int | None = None, seed: int = 0
+) -> tuple[torch.Tensor, ...]:
+    """Inputs of shape [batch, tokens]: random ids, every other text padded after `short` tokens, or half."""
     generator = torch.Generator().manual_seed(seed)
     config = graph.model.config
     text = config.get_text_config()
     ids = torch.randint(0, text.vocab_size, (batch, tokens), generator=generator)
     mask = torch.ones_like(ids)
-    mask[1::2, max(1, tokens // 2) :] = 0
-    ids = torch.where(mask.bool(), ids, torch.full_like(ids, config.pad_token_id or 0))
-    types = torch.randint(0, max(1, getattr(config, "type_vocab_size", 1)), ids.shape, generator=generator)
+    mask[1::2, short or max(1, tokens // 2) :] = 0
+    ids = torch.where(mask.bool(), ids, torch.full_like(ids, getattr(config, "pad_token_id", None) or 0))
+    kinds = max(1, getattr(config, "type_vocab_size", 1) or 1)
+    types = torch.randint(0, kinds, ids.shape, generator=generator) * mask
     values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
     return tuple(values[name] for name in graph.input_names)
 
@@ -94,6 +85,7 @@ def _dynamo(graph: Graph, target: Path) -> None:
 
 def _torchscript(graph: Graph, target: Path) -> None:
     axes = {0: "batch", 1: "tokens"}
+    answers = axes if has_tokens(graph.task, ranks(graph.task)[0]) else {0: "batch"}
     torch.onnx.export(
         graph,
         example(graph, batch=3, tokens=12),
@@ -101,7 +93,7 @@ def _torchscript(graph: Graph, target: Path) -> None:
         dynamo=False,
         input_names=list(graph.input_names),
         output_names=list(graph.output_names),
-        dynamic_axes=dict.fromkeys((*graph.input_names, *graph.output_names), axes),
+        dynamic_axes=dict.fromkeys(graph.input_names, axes) | dict.fromkeys(graph.output_names, answers),
         opset_version=17,
     )
 
@@ -127,7 +119,6 @@ def export(graph: Graph, target: Path, exporter: str) -> None:
         try:
             EXPORTERS[exporter](graph, target)
         except Exception as error:
-            line = str(error).strip().splitlines()
             raise ConversionFailed(
-                f"the {exporter} exporter gave up: {type(error).__name__}: {line[0] if line else ''}"
+                f"the {exporter} exporter gave up: {type(error).__name__}: {one_line(error, 120)}"
             ) from error

@@ -2,67 +2,77 @@
 
 The order: an export that came with the folder and still belongs to its weights; one that was made here
 before; a new one. An export that is refused sends the model to the transformers engine, with the reason.
+An export made here stays where it is kept: it is served with everything else from the model's own folder.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import Final
 
-import orjson
+import msgspec
 
-from lanza.convert.report import ConversionReport
-from lanza.convert.store import Store, copy_files
-from lanza.errors import ConversionFailed, ModelError
-from lanza.models.choice import choose_engine, installed_modules, why_not_onnx
+from lanza.convert import child
+from lanza.convert.report import NAME, ConversionReport
+from lanza.convert.store import GRAPH, Store, place
+from lanza.errors import ConversionFailed, ModelError, UsageError
+from lanza.models.choice import TRANSFORMERS_MODULES, choose_engine, installed_modules, why_not_onnx
 from lanza.models.facts import ModelFacts, read_facts, with_task
-from lanza.models.layout import PROCESSOR_FILES, TOKENIZER_FILES
 from lanza.tasks import TEXT_ENCODER_TASKS, find_task
 
-Tell = Callable[[str], None]
+Tell = child.Tell
 
-COMPANIONS = (
-    "config.json",
-    "tokenizer.json",
-    *TOKENIZER_FILES,
-    *PROCESSOR_FILES,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "modules.json",
-    "config_sentence_transformers.json",
-    "1_Pooling/config.json",
-)
+_EXTERNAL: Final = ("", "_data", ".data")
+"""How the files of one graph are named after it: weights may lie beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A folder that is ready to serve, the engine for it, and why it is that engine."""
+    """A folder that is ready to serve, the engine for it, and why it is that engine.
+
+    `graph` is the ONNX model where that is not in the folder.
+    """
 
     facts: ModelFacts
     engine: str
     why: str
     task: str | None
+    graph: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Verdict:
+    """Whether the ONNX model that came with a folder is served, and why or why not."""
+
+    accepted: bool
+    why: str
 
 
 def prepare(facts: ModelFacts, *, task: str | None, engine: str | None, store: Store, tell: Tell) -> Prepared:
     """Make the folder ready. Raises ModelError and its kind when nothing can serve it."""
-    facts = _without_stale_export(_with_task(facts, task), store)
-    if engine in (None, "onnx") and (found := _found_export(facts, store)):
-        return found
+    facts = _with_task(facts, task)
+    passed_over = ""
+    if _may_be_onnx(facts, engine):
+        if facts.onnx_path is not None:
+            verdict = _judge(facts, facts.onnx_path, store, tell)
+            if verdict.accepted:
+                return Prepared(facts=facts, engine="onnx", why=verdict.why, task=facts.task)
+            passed_over = f"; {facts.onnx_path} is not used: {verdict.why}"
+            tell(f"{facts.onnx_path} is not used: {verdict.why}")
+            facts = replace(facts, onnx_path=None)
+        if known := _made_before(facts, store):
+            return replace(known, why=known.why + passed_over)
     choice = choose_engine(facts, installed=installed_modules(), wanted=engine)
     if not choice.needs_conversion:
-        return Prepared(facts=facts, engine=choice.engine, why=choice.why, task=facts.task)
+        return Prepared(facts=facts, engine=choice.engine, why=choice.why + passed_over, task=facts.task)
     try:
-        return _converted(facts, store, tell)
+        found = _as_prepared(facts, *_made(facts, store, tell))
     except ConversionFailed as error:
         if engine == "onnx":
             raise
-        return Prepared(facts=facts, engine="transformers", why=str(error), task=facts.task)
+        found = Prepared(facts=facts, engine="transformers", why=str(error), task=facts.task)
+    return replace(found, why=found.why + passed_over)
 
 
 def _with_task(facts: ModelFacts, task: str | None) -> ModelFacts:
@@ -78,49 +88,85 @@ def _with_task(facts: ModelFacts, task: str | None) -> ModelFacts:
     return facts
 
 
-def _without_stale_export(facts: ModelFacts, store: Store) -> ModelFacts:
-    """The facts without an ONNX model that its own report says was made from other weights than these."""
-    if facts.onnx_path is None or not _has_torch_weights(facts):
-        return facts
-    beside = ConversionReport.read((facts.path / facts.onnx_path).parent)
-    fresh = beside is None or beside.source == store.source(facts)
-    return facts if fresh else replace(facts, onnx_path=None)
+def _may_be_onnx(facts: ModelFacts, engine: str | None) -> bool:
+    """Whether an ONNX model is looked for at all."""
+    wanted = engine == "onnx" or (engine is None and not facts.has_handler)
+    return wanted and facts.task in TEXT_ENCODER_TASKS and why_not_onnx(facts) is None
 
 
-def _found_export(facts: ModelFacts, store: Store) -> Prepared | None:
-    """An export that needs no making: it came with the folder, or was made here before."""
-    if facts.has_handler or facts.task not in TEXT_ENCODER_TASKS or why_not_onnx(facts) is not None:
+def _judge(facts: ModelFacts, onnx_path: str, store: Store, tell: Tell) -> _Verdict:
+    """Whether the folder's own ONNX model is to be trusted, as the weights beside it tell."""
+    if facts.weights_format not in ("safetensors", "pickle"):
+        return _Verdict(accepted=True, why="the folder has an ONNX model")
+    try:
+        beside = ConversionReport.read((facts.path / onnx_path).parent)
+        if beside is not None:
+            return _by_report(facts, beside, store)
+        if "quantized" in onnx_path:  # meant to differ
+            return _uncompared("it is quantized")
+        if not installed_modules() >= TRANSFORMERS_MODULES:
+            return _uncompared("torch is not installed")
+        report = _compared(facts, onnx_path, store, tell)
+    except ConversionFailed as error:
+        return _Verdict(accepted=False, why=str(error))
+    return _agrees(report) if report.accepted else _Verdict(accepted=False, why=report.why)
+
+
+def _by_report(facts: ModelFacts, beside: ConversionReport, store: Store) -> _Verdict:
+    if not beside.serves(facts.task):
+        return _Verdict(accepted=False, why=f"it was made for {beside.task}, not {facts.task}")
+    if beside.source != store.source(facts):
+        return _Verdict(accepted=False, why="it was made from other weights than these")
+    return _agrees(beside)
+
+
+def _agrees(report: ConversionReport) -> _Verdict:
+    compared = f"that was compared with its weights (within {report.worst:.0e})"
+    return _Verdict(accepted=True, why=f"the folder has an ONNX model {compared}")
+
+
+def _uncompared(reason: str) -> _Verdict:
+    why = f"the folder has an ONNX model, not compared with the weights beside it, as {reason}"
+    return _Verdict(accepted=True, why=why)
+
+
+def _compared(facts: ModelFacts, onnx_path: str, store: Store, tell: Tell) -> ConversionReport:
+    """What came of comparing the folder's own ONNX model with its weights, now or at an earlier start."""
+    assert facts.task is not None
+    graph = facts.path / onnx_path
+    parts = [(f"{onnx_path}{end}", graph.with_name(f"{graph.name}{end}")) for end in _EXTERNAL]
+    tokenizer = [(name, facts.path / name) for name in ("tokenizer_config.json",) if facts.has(name)]
+    files = [(name, path) for name, path in parts if path.is_file()] + tokenizer
+    key = f"{store.source(facts)} {store.hash(files)}"
+    known = store.find(key, facts.task) or child.run(facts, facts.task, key, store, tell, graph=graph)
+    return known[1]
+
+
+def _made_before(facts: ModelFacts, store: Store) -> Prepared | None:
+    """The export that was made of this model and task before; None also when that cannot be told."""
+    if facts.weights_format not in ("safetensors", "pickle"):
         return None
-    if facts.onnx_path is not None:
-        beside = ConversionReport.read((facts.path / facts.onnx_path).parent)
-        compared = f" that was compared with its weights (within {beside.worst:.0e})" if beside else ""
-        return Prepared(
-            facts=facts, engine="onnx", why=f"the folder has an ONNX model{compared}", task=facts.task
-        )
-    if not _has_torch_weights(facts):
+    assert facts.task is not None
+    try:
+        known = store.find(store.source(facts), facts.task)
+    except ConversionFailed:
         return None
-    known = store.find(store.source(facts), facts.task)
     return _as_prepared(facts, *known) if known and known[1].accepted else None
 
 
-def _has_torch_weights(facts: ModelFacts) -> bool:
-    return facts.weights_format in ("safetensors", "pickle")
+def _made(facts: ModelFacts, store: Store, tell: Tell) -> tuple[Path, ConversionReport]:
+    """An accepted export, made now or before. ConversionFailed with the reason when there is none."""
+    assert facts.task is not None
+    source = store.source(facts)
+    found = store.find(source, facts.task) or child.run(facts, facts.task, source, store, tell)
+    if not found[1].accepted:
+        raise ConversionFailed(found[1].why)
+    return found
 
 
 def _as_prepared(facts: ModelFacts, folder: Path, report: ConversionReport) -> Prepared:
     why = f"converted to ONNX and compared with the original (within {report.worst:.0e})"
-    assert facts.task is not None
-    converted = with_task(read_facts(folder), facts.task)
-    return Prepared(facts=converted, engine="onnx", why=why, task=facts.task)
-
-
-def _converted(facts: ModelFacts, store: Store, tell: Tell) -> Prepared:
-    assert facts.task is not None
-    source = store.source(facts)
-    folder, report = store.find(source, facts.task) or convert(facts, facts.task, source, store, tell)
-    if not report.accepted:
-        raise ConversionFailed(report.why)
-    return _as_prepared(facts, folder, report)
+    return Prepared(facts=facts, engine="onnx", why=why, task=facts.task, graph=(folder / GRAPH).absolute())
 
 
 def export_to(
@@ -129,54 +175,18 @@ def export_to(
     """Put a model's checked export and its report into `target`. ConversionFailed when there is none."""
     facts = replace(_with_task(facts, task), onnx_path=None)
     choose_engine(facts, installed=installed_modules(), wanted="onnx")
-    assert facts.task is not None
-    source = store.source(facts)
-    folder, report = store.find(source, facts.task) or convert(facts, facts.task, source, store, tell)
-    if not report.accepted:
-        raise ConversionFailed(report.why)
-    copy_files(folder, target, [path.name for path in folder.glob("model.onnx*")])
-    report.write(target)
+    folder, report = _made(facts, store, tell)
+    inside = target.resolve() == facts.path.resolve()
+    keep = frozenset(file.path for file in facts.files if inside and not file.path.startswith(GRAPH))
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        # Without its report an export is compared again: half a replacement is never believed.
+        (target / NAME).unlink(missing_ok=True)
+        place(folder, target, keep=keep | {NAME})
+        if inside:  # a tokenizer.json may have come to the folder: it is another source now
+            report = msgspec.structs.replace(report, source=store.source(read_facts(target)))
+        report.write(target)
+    except OSError as error:
+        reason = f"{target} cannot be written ({error.strerror})"
+        raise UsageError(f"{reason}: name another folder with --output.") from error
     return report
-
-
-def convert(
-    facts: ModelFacts, task: str, source: str, store: Store, tell: Tell
-) -> tuple[Path, ConversionReport]:
-    """Run the conversion in a process of its own and keep what came of it. ConversionFailed when it died."""
-    aside = store.begin(source, task)
-    command = [sys.executable, "-m", "lanza.convert", str(facts.path), str(aside), task, source]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        failure = _follow(process.stdout, tell)
-        last_words = process.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
-    report = ConversionReport.read(aside)
-    if report is None:
-        raise ConversionFailed(
-            failure or f"the conversion died ({process.returncode}): {''.join(last_words)}"
-        )
-    if report.accepted:
-        complete(facts, aside)
-    return store.commit(aside, source, task), report
-
-
-def _follow(lines: IO[bytes], tell: Tell) -> str:
-    """Pass the steps on; the message of an error, if there was one."""
-    failure = ""
-    for line in lines:
-        try:
-            event = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue  # a library that prints where it should not
-        if "step" in event:
-            tell(event["step"])
-        failure = event.get("error", failure)
-    return failure
-
-
-def complete(facts: ModelFacts, folder: Path) -> None:
-    """Put beside the graph what serving needs: config, tokenizer, pooling."""
-    copy_files(facts.path, folder, [name for name in dict.fromkeys(COMPANIONS) if facts.has(name)])

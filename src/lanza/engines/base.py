@@ -23,7 +23,11 @@ from lanza.tasks.work import Work
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
-    """What an engine is loaded with. `threads` is how many cores it may use, None for all of them."""
+    """What an engine is loaded with.
+
+    `threads` is how many cores it may use, None for all of them; `graph` an ONNX model that lies elsewhere
+    than in the folder, and goes before one that lies there.
+    """
 
     facts: ModelFacts
     task: Task | None
@@ -31,6 +35,7 @@ class EngineOptions:
     threads: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     home: Path | None = None
+    graph: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,11 @@ request that is alone wants. A large model gets only the wide one, for two would
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +19,15 @@ import numpy as np
 import onnxruntime
 
 from lanza.engines.base import About, EngineOptions
+from lanza.engines.graph import choose_outputs, count_classes, has_tokens, read_inputs
 from lanza.errors import ModelError
+from lanza.models.facts import ModelFacts, read_facts
 from lanza.models.text import build_text_model, reads_token_types, token_id
-from lanza.tasks.base import Task
+from lanza.tasks.base import Task, TextModel
 from lanza.tasks.text import Output, TokenSequence
 from lanza.tasks.work import Work
+
+logger = logging.getLogger("lanza.onnx")
 
 BATCH_TOKENS: Final = 512
 """Larger batches are slower on CPUs: their intermediate results no longer fit the cache."""
@@ -31,6 +37,8 @@ OUTPUT_FLOATS: Final = 16 * 2**20
 
 TWO_SESSIONS_BYTES: Final = 512 * 2**20
 
+_LABELLED: Final = frozenset({"text-classification", "token-classification", "zero-shot-classification"})
+
 
 class OnnxEngine:
     """A `BatchEngine` of `TokenSequence` pieces."""
@@ -39,20 +47,23 @@ class OnnxEngine:
         facts = options.facts
         if options.task is None or options.task.prepare is None:
             raise ModelError("the onnx engine serves text encoders only: use --engine transformers.")
-        if facts.onnx_path is None:
+        path = options.graph or (facts.path / facts.onnx_path if facts.onnx_path else None)
+        if path is None or not path.is_file():
             raise ModelError(f"{facts.path} holds no ONNX model: run `lanza serve` to have it converted.")
         self._task: Task = options.task
         self._prepare = options.task.prepare
-        self._model = build_text_model(facts)
-        self._token_types = reads_token_types(facts)
-        self._pad = token_id(facts, "pad_token") or 0
+        tokenizer = _tokenizer_facts(facts, path)
+        self._token_types = reads_token_types(tokenizer)
+        self._pad = token_id(tokenizer, "pad_token") or 0
         cores = options.threads or _cores()
-        path = facts.path / facts.onnx_path
         both = cores > 1 and path.stat().st_size <= TWO_SESSIONS_BYTES
         self._wide, self._narrow = _sessions(path, cores, both=both)
         self.streams = cores if both or cores == 1 else 1
-        self._inputs = _inputs(self._wide)
-        self._outputs = _choose_outputs([entry.name for entry in self._wide.get_outputs()], options.task.name)
+        self._inputs = read_inputs(self._wide.get_inputs())
+        outputs = self._wide.get_outputs()
+        self._outputs = choose_outputs(outputs, self._task)
+        classes = count_classes(outputs, self._outputs)
+        self._model = _with_classes(_text_model(facts, tokenizer), self._task, classes)
         self.batch_tokens = self._budget()
         if options.task.check is not None:
             options.task.check(self._model)
@@ -62,7 +73,7 @@ class OnnxEngine:
             task=self._task.name,
             dtype=_DTYPES.get(self._wide.get_outputs()[0].type, "float32"),
             limit=self._model.encoder.limit,
-            details={"file": facts.onnx_path, "streams": self.streams, "batch_tokens": self.batch_tokens},
+            details={"file": _name(facts, path), "streams": self.streams, "batch_tokens": self.batch_tokens},
         )
 
     def _budget(self) -> int:
@@ -78,8 +89,11 @@ class OnnxEngine:
     def forward(self, pieces: Sequence[TokenSequence], *, alone: bool) -> Sequence[Output]:
         session = self._wide if alone or self._narrow is None else self._narrow
         arrays = session.run(list(self._outputs), self._feeds(pieces))
-        named = [(name, array) for name, array in zip(self._outputs.values(), arrays, strict=True)]
-        return [_row(named, i, len(piece)) for i, piece in enumerate(pieces)]
+        named = dict(zip(self._outputs.values(), arrays, strict=True))
+        return [
+            {name: _row(self._task, array, i, len(piece)) for name, array in named.items()}
+            for i, piece in enumerate(pieces)
+        ]
 
     def _feeds(self, pieces: Sequence[TokenSequence]) -> dict[str, Any]:
         """Padded arrays [pieces, longest]; only those inputs that the graph has."""
@@ -98,32 +112,18 @@ class OnnxEngine:
         del self._wide, self._narrow
 
 
+def _name(facts: ModelFacts, path: Path) -> str:
+    """The graph's file, as people know it: within the model's folder where it lies there."""
+    return str(path.relative_to(facts.path)) if path.is_relative_to(facts.path) else path.name
+
+
 def _cores() -> int:
     """The cores that this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)  # Linux has it
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
-def _inputs(session: Any) -> dict[str, Any]:
-    """The graph's inputs with their types. ModelError when it wants what a text does not have."""
-    wanted = {entry.name: entry.type for entry in session.get_inputs()}
-    foreign = [name for name, kind in wanted.items() if name not in _VALUES or kind not in _NUMPY]
-    if foreign:
-        raise ModelError(
-            f"this ONNX model wants {', '.join(foreign)}, and texts give {', '.join(_VALUES)}: "
-            "export it for a text task, or serve it with a handler.py."
-        )
-    return {name: np.dtype(_NUMPY[kind]) for name, kind in wanted.items()}
-
-
 _DTYPES = {"tensor(float16)": "float16", "tensor(double)": "float64"}
-
-_NUMPY = {
-    "tensor(int64)": "int64",
-    "tensor(int32)": "int32",
-    "tensor(float)": "float32",
-    "tensor(bool)": "bool",
-}
 
 _VALUES: dict[str, Any] = {
     "input_ids": lambda piece: piece.ids,
@@ -133,33 +133,29 @@ _VALUES: dict[str, Any] = {
 }
 
 
-EXPECTED = {
-    "question-answering": ("start_logits", "end_logits"),
-    "feature-extraction": ("last_hidden_state",),
-    "sentence-similarity": ("last_hidden_state",),
-}
-"""What the tasks read, by the names that exporters use; `logits` for all others."""
+def _tokenizer_facts(facts: ModelFacts, graph: Path) -> ModelFacts:
+    """The facts that have the tokenizer: a tokenizer.json made for a folder without one lies by its graph."""
+    if facts.tokenizer_file is not None or not (graph.parent / "tokenizer.json").is_file():
+        return facts
+    return replace(read_facts(graph.parent), config=facts.config, max_positions=facts.max_positions)
 
 
-def _choose_outputs(names: Sequence[str], task: str) -> dict[str, str]:
-    """The graph's outputs to compute, each with the name that the task knows it by."""
-    expected = EXPECTED.get(task, ("logits",))
-    if all(name in names for name in expected):
-        return {name: name for name in expected}
-    if len(names) >= len(expected) and not set(names) & {"logits", "start_logits", "last_hidden_state"}:
-        return dict(zip(names, expected, strict=False))
-    raise ModelError(
-        f"this ONNX model answers {', '.join(names)} and {task} needs {', '.join(expected)}: "
-        "choose another --task, or export it for this one."
-    )
+def _text_model(facts: ModelFacts, tokenizer: ModelFacts) -> TextModel:
+    made = tokenizer is not facts
+    return build_text_model(facts, build_text_model(tokenizer).encoder if made else None)
 
 
-def _row(named: Sequence[tuple[str, Any]], row: int, length: int) -> Output:
-    """One piece's outputs; those with an axis of tokens are cut to the piece's own."""
-    return {
-        name: array[row] if name == "logits" and array.ndim == 2 else array[row, :length]
-        for name, array in named
-    }
+def _with_classes(model: TextModel, task: Task, count: int | None) -> TextModel:
+    """The model with as many labels as its graph has classes: names that do not fit would mislead."""
+    if task.name not in _LABELLED or count is None or count == len(model.labels):
+        return model
+    logger.warning("the ONNX model has %d classes and config.json names %d", count, len(model.labels))
+    return replace(model, labels=tuple(f"LABEL_{i}" for i in range(count)))
+
+
+def _row(task: Task, array: Any, row: int, length: int) -> Any:
+    """One piece's output: cut to its own tokens where there is an axis of tokens."""
+    return array[row, :length] if has_tokens(task, array.ndim) else array[row]
 
 
 def _sessions(path: Path, cores: int, *, both: bool) -> tuple[Any, Any]:

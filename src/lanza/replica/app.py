@@ -229,6 +229,7 @@ def _load_engine(spec: ReplicaSpec, task: Task | None) -> Any:
             threads=spec.threads,
             environment=spec.environment,
             home=Path(spec.home),
+            graph=Path(spec.graph) if spec.graph else None,
         ),
     )
 

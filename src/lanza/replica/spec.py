@@ -34,7 +34,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`uds`, the path of a Unix socket, is used instead of `host` and `port` when given.
+    """`graph` is the path of an ONNX model that was made of the folder and lies elsewhere.
+
+    `uds`, the path of a Unix socket, is used instead of `host` and `port` when given.
 
     `environment` reaches a handler's process and nothing else. `hosts` are names under which browsers may
     call a replica that listens on a loopback address, besides its own.
@@ -46,6 +48,7 @@ class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: str
     home: str
     task: str | None = None
+    graph: str | None = None
     host: str = "127.0.0.1"
     port: int = 8421
     uds: str | None = None

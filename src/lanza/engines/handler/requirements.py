@@ -5,8 +5,9 @@ The model held here: one virtual environment for each text of a requirements.txt
 another version of anything may be. A lock lets two replicas that start together install once; a marker file,
 written last, tells a whole environment from one whose making was interrupted.
 
-pip runs the code of what it builds, so it gets no token of ours. Lines that pull in other files (-r, -c, -e)
-are refused: the environment would not follow when those change.
+pip runs the code of what it builds, so it gets no token of ours. It runs in the model's folder, for lines may
+name wheels there; `-P` keeps Python from taking a file of that folder (pip.py, venv.py) for a module. Lines
+that pull in other files (-r, -c, -e) are refused: the environment would not follow when those change.
 """
 
 from __future__ import annotations
@@ -99,13 +100,14 @@ async def _make(place: Path, folder: Path) -> None:
     """Make the environment in place: an unfinished one, which has no marker, is thrown away first."""
     logger.info("installing the handler's %s into %s", REQUIREMENTS, place)
     await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
-    await _run([sys.executable, "-m", "venv", *_without_pip(), str(place)], cwd=folder, what="making it")
+    venv = [sys.executable, "-P", "-m", "venv", *_without_pip(), str(place)]
+    await _run(venv, cwd=folder, what="making it")
     _see_our_packages(place)
     python = _interpreter(place)
     pip = (
-        [sys.executable, "-m", "pip", "--python", str(python)]
+        [sys.executable, "-P", "-m", "pip", "--python", str(python)]
         if _without_pip()
-        else [str(python), "-m", "pip"]
+        else [str(python), "-P", "-m", "pip"]
     )
     install = [*pip, "install", "--progress-bar", "off", "-r", str(folder / REQUIREMENTS)]
     await _run(install, cwd=folder, what=f"pip install -r {REQUIREMENTS}")
