@@ -36,12 +36,6 @@ AUTO_CLASSES: Final = {
     "token-classification": "AutoModelForTokenClassification",
     "zero-shot-classification": "AutoModelForSequenceClassification",
 }
-OUTPUTS: Final = {
-    "feature-extraction": ("last_hidden_state",),
-    "question-answering": ("start_logits", "end_logits"),
-    "sentence-similarity": ("last_hidden_state",),
-}
-"""What the tasks read; `logits` for all others."""
 
 BATCH_TOKENS: Final = {"cpu": 1024, "cuda": 16_384}
 """A CPU is no faster with larger batches, which only make others wait; a GPU wants to be filled."""
@@ -65,7 +59,7 @@ class EncoderEngine:
         if task is None or task.prepare is None or task.name not in AUTO_CLASSES:
             raise ModelError(f"there is no text encoder for {task.name if task else 'no task'}: give --task.")
         self._prepare = task.prepare
-        self._names = OUTPUTS.get(task.name, ("logits",))
+        self._names = task.outputs
         # Poolers are made beside the hidden states, which are all that these tasks look at.
         self._torch = load_model(
             options, AUTO_CLASSES[task.name], unused=("pooler",) if "last_hidden_state" in self._names else ()
