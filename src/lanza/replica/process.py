@@ -20,6 +20,7 @@ import uvicorn
 from lanza.errors import LanzaError, ModelError, UsageError
 from lanza.replica.app import Replica
 from lanza.replica.spec import ReplicaSpec
+from lanza.replica.wire import Protocol
 
 log = logging.getLogger("lanza.replica")
 
@@ -124,7 +125,8 @@ async def _load(replica: Replica, server: uvicorn.Server, ready: Announce | None
 def _config(replica: Replica, spec: ReplicaSpec) -> uvicorn.Config:
     return uvicorn.Config(
         replica,
-        http="httptools",
+        http=Protocol,
+        proxy_headers=False,
         ws="none",
         lifespan="off",
         access_log=False,
