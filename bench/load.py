@@ -16,6 +16,10 @@ class LoadFailed(Exception):
     """A request was not answered with success: such a run says nothing about speed."""
 
 
+class NothingAnswered(LoadFailed):
+    """The time was too short for even one answer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Load:
     """What is sent: texts of so many `tokens`, by so many `clients` that each wait for their answer."""
@@ -66,7 +70,9 @@ def run_wrk(url: str, bodies: Sequence[bytes], *, clients: int, seconds: float, 
 def read_summary(output: str) -> Figures:
     """The figures on the last line that load.lua prints."""
     summary: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
-    if summary["refused"] or summary["broken"] or not summary["requests"]:
+    if not summary["requests"] and not summary["broken"]:
+        raise NothingAnswered("not one answer came in time: measure for longer, with --seconds")
+    if summary["refused"] or summary["broken"]:
         raise LoadFailed(
             f"{summary['refused']} answers were errors and {summary['broken']} connections broke "
             f"among {summary['requests']} requests"

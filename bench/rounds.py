@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bare import SCOUTING_SECONDS, Setting, run_loop, scout
 from contestants import ALL, Contestant, Settings
-from load import LOADS, Figures, Load, run_wrk
+from load import LOADS, Figures, Load, NothingAnswered, run_wrk
 from servers import check_all, serving
 from subject import Subject
 
@@ -89,7 +90,8 @@ def turn(contestant: Contestant, subject: Subject, load: Load, plan: Plan, setti
 
     with serving(contestant, subject, settings, plan.work, tokens=load.tokens) as running:
         check_all(running, subject, load.tokens)
-        send(plan.warm_up)
+        with suppress(NothingAnswered):
+            send(plan.warm_up)
         before = running.cpu_seconds()
         figures = send(plan.seconds)
         answers = figures.per_second * plan.seconds

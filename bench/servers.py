@@ -158,7 +158,10 @@ def check(contestant: Contestant, answer: bytes, subject: Subject, tokens: int, 
     graph = contestant.wants == "graph"
     expected = (subject.vectors if graph else subject.exact)[tokens][number]
     least = subject.least_cosine if graph else LEAST_COSINE["fp32"]
-    vector = np.ravel(np.array(json.loads(answer), dtype=np.float32))
+    try:
+        vector = np.ravel(np.array(json.loads(answer), dtype=np.float32))
+    except (TypeError, ValueError) as error:
+        raise ServerFailed(f"{contestant.title} answered no vector: {answer[:300]!r}") from error
     if vector.shape != expected.shape:
         raise ServerFailed(f"{contestant.title} answered {vector.shape}, not {expected.shape}")
     if (near := cosine(vector, expected)) < least:

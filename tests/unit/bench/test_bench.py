@@ -67,7 +67,9 @@ def test_a_summary_becomes_figures(bench: Any) -> None:
     assert (figures.per_second, figures.p50_ms, figures.p99_ms) == (100.0, 2.5, 9.0)
 
 
-@pytest.mark.parametrize("changes", [{"refused": 1}, {"broken": 1}, {"requests": 0}])
+@pytest.mark.parametrize(
+    "changes", [{"refused": 1}, {"broken": 1}, {"requests": 0}, {"requests": 0, "broken": 3}]
+)
 def test_a_load_with_one_failure_measures_nothing(bench: Any, changes: dict[str, float]) -> None:
     load = bench("load")
     with pytest.raises(load.LoadFailed):
