@@ -99,7 +99,7 @@ def until_busy(url: str) -> None:
 
 
 def test_a_client_that_goes_away_frees_its_place(classifier: Path, home: Path) -> None:
-    body = json.dumps({"inputs": [tiny.text(60, seed=i) for i in range(1000)]}).encode()
+    body = json.dumps({"inputs": [tiny.text(60, seed=i) for i in range(400)]}).encode()
     with serve_command(classifier, "--engine", "transformers", home=home) as command:
         address = httpx.URL(command.url)
         for _ in range(5):

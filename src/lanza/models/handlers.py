@@ -166,8 +166,9 @@ def _loads_model(call: Call) -> bool:
 
 def _check_origins(facts: ModelFacts, calls: tuple[Call, ...]) -> Iterator[Finding]:
     """Where the handler gets its parts from: the folder that it is given, or a name on a hub."""
-    own = {facts.base_model, facts.config.get("_name_or_path")}
-    own |= {_model_name(call) for call in calls}
+    named = (facts.base_model, facts.config.get("_name_or_path"))
+    own = {name for name in named if isinstance(name, str)}
+    own |= {name for call in calls if (name := _model_name(call))}
     for call in calls:
         tokenizer = _tokenizer_name(call)
         if tokenizer and _is_remote(facts, tokenizer) and tokenizer not in own:
