@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 
 import tiny
+from lanza.convert import __main__ as process
 from lanza.convert import child, preparation
 from lanza.convert.check import compare, require_undisturbed
-from lanza.convert.export import export, make_graph
+from lanza.convert.export import EXPORTERS, export, make_graph
 from lanza.convert.preparation import Prepared, export_to, prepare
 from lanza.convert.report import ConversionReport, makers
 from lanza.convert.store import Store
@@ -461,6 +463,23 @@ def test_an_interrupted_conversion_leaves_nothing(folder: Path, tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         prepare(read_facts(folder), task=None, engine=None, store=store, tell=interrupt)
     assert [path.name for path in store.root.iterdir()] == ["hashes.json"]
+
+
+def test_a_full_disk_is_no_refusal(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """The conversion fails, and leaves no report by which it would count as tried."""
+
+    def full(graph: object, target: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in EXPORTERS:
+        monkeypatch.setitem(EXPORTERS, name, full)  # type: ignore[arg-type]
+    monkeypatch.setattr(process, "_end_with_parent", lambda target: None)
+    assert process.main([str(folder), str(tmp_path), TASK, "hash"]) == 1
+    told = capfdbinary.readouterr().out.splitlines()[-1]
+    assert b"No space left" in told
+    assert ConversionReport.read(tmp_path) is None
 
 
 def test_a_home_that_cannot_be_written_falls_back(folder: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from lanza.convert.worker import convert, verify
-from lanza.errors import LanzaError
+from lanza.errors import ConversionFailed, LanzaError
 from lanza.models.facts import read_facts
 
 
@@ -49,6 +49,9 @@ def main(arguments: list[str]) -> int:
         report.write(Path(target))
     except LanzaError as error:
         _say(error=error.message, code=error.code)
+        return 1
+    except OSError as error:
+        _say(error=f"the export cannot be written: {error}", code=ConversionFailed.code)
         return 1
     _say(report={"accepted": report.accepted, "why": report.why, "worst": report.worst})
     return 0

@@ -111,13 +111,15 @@ EXPORTERS: Final[Mapping[str, Callable[[Graph, Path], None]]] = {
 
 
 def export(graph: Graph, target: Path, exporter: str) -> None:
-    """Write `graph` to `target`. ConversionFailed when the exporter gives up."""
+    """Write `graph` to `target`. ConversionFailed when the exporter gives up, OSError for a full disk."""
     for name in ("torch.onnx", "torch.export", "onnxscript", "torch"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             EXPORTERS[exporter](graph, target)
+        except (OSError, MemoryError):
+            raise  # this machine's trouble of today: no refusal of this model
         except Exception as error:
             raise ConversionFailed(
                 f"the {exporter} exporter gave up: {type(error).__name__}: {one_line(error, 120)}"
