@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -449,9 +448,10 @@ def test_a_child_ends_when_nobody_waits_for_it(folder: Path, tmp_path: Path) -> 
         assert process.stdin is not None
         assert b"step" in process.stdout.readline()
         process.stdin.close()
-        started = time.monotonic()
         assert process.wait(60) == 1
-        assert time.monotonic() - started < 30
+        rest = process.stdout.read()
+        assert b'"error"' not in rest
+        assert b'"report"' not in rest
     assert not target.exists()
 
 
