@@ -71,7 +71,7 @@ def test_what_waits_runs_together() -> None:
     async def main() -> None:
         made = batcher(engine)
         first = made.submit(work(1), encode)
-        engine.entered.wait(20)
+        assert await asyncio.to_thread(engine.entered.wait, 20)
         rest = [made.submit(work(i), encode) for i in (2, 3, 5)]
         engine.gate.set()
         await asyncio.gather(first.future, *(job.future for job in rest))
@@ -89,7 +89,7 @@ def test_one_bad_input_does_not_take_its_neighbours_down(bad: int, expected: typ
     async def main() -> list[Any]:
         made = batcher(engine)
         first = made.submit(work(1), encode)
-        engine.entered.wait(20)
+        assert await asyncio.to_thread(engine.entered.wait, 20)
         jobs = [made.submit(work(i), encode) for i in (2, bad, 3)]
         engine.gate.set()
         await first.future
@@ -131,7 +131,7 @@ def test_a_request_that_is_given_up_is_skipped() -> None:
     async def main() -> None:
         made = batcher(engine)
         first = made.submit(work(1), encode)
-        engine.entered.wait(20)
+        assert await asyncio.to_thread(engine.entered.wait, 20)
         gone = made.submit(work(7), encode)
         kept = made.submit(work(2), encode)
         gone.give_up()
@@ -151,7 +151,7 @@ def test_a_full_queue_says_so_and_when_to_come_back() -> None:
     async def main() -> Overloaded:
         made = batcher(engine, waiting=3)
         jobs = [made.submit(work(1), encode)]
-        engine.entered.wait(20)
+        assert await asyncio.to_thread(engine.entered.wait, 20)
         jobs += [made.submit(work(i), encode) for i in (2, 3, 5)]
         with pytest.raises(Overloaded) as caught:
             made.submit(work(6), encode)
@@ -172,7 +172,7 @@ def test_places_of_those_who_left_are_free_again() -> None:
     async def main() -> bytes:
         made = batcher(engine, waiting=1)
         first = made.submit(work(1), encode)
-        engine.entered.wait(20)
+        assert await asyncio.to_thread(engine.entered.wait, 20)
         made.submit(work(2), encode).give_up()
         late = made.submit(work(3), encode)
         engine.gate.set()
