@@ -72,7 +72,6 @@ class Batcher:
         self._changed = threading.Condition()
         self._busy = 0
         self._closing = False
-        self._waking = False
         self._rate = 0.0
         self._readers = ThreadPoolExecutor(max(2, engine.streams), thread_name_prefix="lanza-prepare")
         self._threads = [
@@ -112,17 +111,8 @@ class Batcher:
                     retry_after=self._drain_seconds(),
                 )
             self._line.push(job)
-            if not self._waking:
-                # Not at once: requests that came in the same turn of the event loop are still to be read,
-                # and a stream that wakes for the first of them would leave without the rest.
-                self._waking = True
-                job.loop.call_soon(self._wake)
+            self._changed.notify(min(len(work.pieces), len(self._threads)))
         return job
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._waking = False
-            self._changed.notify(min(len(self._line), len(self._threads)))
 
     def _drain_seconds(self) -> float:
         """How long the line will take at the speed of the last batches, 1 to 60 s."""
