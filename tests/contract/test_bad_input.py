@@ -180,6 +180,8 @@ def test_a_page_of_another_site_may_not_call(url: str) -> None:
     for headers in refused:
         answer = httpx.post(url, content=GOOD, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    link = httpx.get(f"{url}/docs", headers={"sec-fetch-site": "cross-site", "accept": "text/html"})
+    assert link.status_code == 200
     for headers in ({"origin": url}, {"sec-fetch-site": "same-origin", "origin": url}, {"host": "any.name"}):
         assert httpx.post(url, content=GOOD, headers=headers).status_code == 200, (headers, host)
 

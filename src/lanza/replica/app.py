@@ -123,8 +123,10 @@ class Replica:
         route = self._find(scope["path"], scope["method"])
         if refused := cross_site(exchange, self._hosts):
             route = self._refusal(scope["path"], refused)
-        await supervise(exchange, route.endpoint, route.render)
-        exchange.close()
+        try:
+            await supervise(exchange, route.endpoint, route.render)
+        finally:
+            exchange.close()
         self.metrics.request(exchange.status, time.perf_counter() - exchange.started)
 
     def _find(self, path: str, method: str) -> Route:

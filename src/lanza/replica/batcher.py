@@ -27,7 +27,7 @@ log = logging.getLogger("lanza.replica")
 
 @dataclass(frozen=True, kw_only=True)
 class BatchLimits:
-    """`tokens` in a batch, padding counted; pieces that may `wait` in the line before 429s begin."""
+    """`tokens` in a batch, padding counted; `waiting` pieces in the line before 429s begin."""
 
     tokens: int
     waiting: int = 8192

@@ -23,7 +23,9 @@ def cross_site(exchange: Exchange, hosts: Sequence[str] | None) -> Forbidden | N
     if not site and not origin:
         return None
     address = exchange.header(b"host")
-    if site == "cross-site" or (not site and urlsplit(origin).netloc != address):
+    # A link from elsewhere to a page of ours is followed by GET, which changes nothing.
+    asks = exchange.scope["method"] not in ("GET", "HEAD")
+    if asks and (site == "cross-site" or (not site and urlsplit(origin).netloc != address)):
         return Forbidden(f"this page ({origin or 'of another site'}) may not call {address} from a browser.")
     name = urlsplit(f"//{address}").hostname or ""
     if hosts is not None and name not in hosts:

@@ -115,11 +115,11 @@ class _Server(uvicorn.Server):
 async def _load(replica: Replica, server: uvicorn.Server, ready: Announce | None) -> None:
     try:
         await replica.start()
+        if ready is not None:
+            ready(replica)
     except BaseException:
         server.should_exit = True
         raise
-    if ready is not None:
-        ready(replica)
 
 
 def _config(replica: Replica, spec: ReplicaSpec) -> uvicorn.Config:
