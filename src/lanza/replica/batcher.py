@@ -1,9 +1,9 @@
 """Streams: the threads that take batches from the line, run the engine and hand the answers back.
 
-Nothing waits for a timer: a stream that is free takes what is there. When several are free they share what
-waits, so that no core idles; a request that is alone gets the whole machine. The answers of a batch go back
-to the event loop in one call. A batch that fails is run again piece by piece, so that one bad input does not
-take its neighbours down.
+Nothing waits for a timer: a stream that is free takes what is there, as soon as a burst of requests has come
+in whole. When several are free they share what waits, so that no core idles; a request that is alone gets the
+whole machine. The answers of a batch go back to the event loop in one call. A batch that fails is run again
+piece by piece, so that one bad input does not take its neighbours down.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from lanza.engines.base import BatchEngine
 from lanza.errors import DeadlineExceeded, EngineFailed, LanzaError, Overloaded, Unavailable
+from lanza.replica.burst import Burst
 from lanza.replica.queue import Entry, Line, Ticket
 from lanza.tasks.work import Work
 
 log = logging.getLogger("lanza.replica")
+
+BURST: Final = 64
+"""Pieces in the line that are enough to begin with, however many more are on their way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._busy = 0
         self._closing = False
+        self._burst = Burst(enough=self._is_enough, ended=self._wake)
         self._rate = 0.0
         self._readers = ThreadPoolExecutor(max(2, engine.streams), thread_name_prefix="lanza-prepare")
         self._threads = [
@@ -111,8 +116,15 @@ class Batcher:
                     retry_after=self._drain_seconds(),
                 )
             self._line.push(job)
-            self._changed.notify(min(len(work.pieces), len(self._threads)))
+            self._burst.arrival(job.loop)
         return job
+
+    def _is_enough(self) -> bool:
+        return self._line.tokens >= self._limits.tokens or len(self._line) >= BURST
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify(min(len(self._line), len(self._threads)))
 
     def _drain_seconds(self) -> float:
         """How long the line will take at the speed of the last batches, 1 to 60 s."""
@@ -140,14 +152,20 @@ class Batcher:
         """Wait for a batch; empty when the batcher closes and the line is empty."""
         with self._changed:
             while True:
-                idle = len(self._threads) - self._busy
-                share = -(-len(self._line) // idle)
-                if batch := self._line.take(budget=self._limits.tokens, most=max(1, share)):
+                if batch := self._take():
                     self._busy += 1
                     return batch
                 if self._closing:
                     return []
                 self._changed.wait()
+
+    def _take(self) -> list[Entry]:
+        """This stream's share of what waits; nothing while a burst is coming in."""
+        if self._burst.running and not self._closing:
+            return []
+        idle = len(self._threads) - self._busy
+        share = -(-len(self._line) // idle)
+        return self._line.take(budget=self._limits.tokens, most=max(1, share))
 
     @property
     def _alone(self) -> bool:

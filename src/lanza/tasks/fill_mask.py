@@ -59,7 +59,7 @@ def _target_ids(model: TextModel, targets: list[str] | str | None) -> list[int] 
     for target in [targets] if isinstance(targets, str) else targets:
         found = model.encoder.tokenizer.token_to_id(target)
         # A word that is no token of its own stands for its first piece, as it always did in this task.
-        pieces = [found] if found is not None else model.encoder.tokens(target).ids[:1]
+        pieces = [found] if found is not None else model.encoder.ids(target)[:1]
         if not pieces:
             raise BadRequest(f"`parameters.targets` has {target!r}, which the tokenizer makes nothing of.")
         ids += pieces

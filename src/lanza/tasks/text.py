@@ -30,9 +30,6 @@ MAX_CHARACTERS: Final = 500_000
 CHARACTERS_PER_TOKEN: Final = 64
 """No text of this many characters a token is expected: one that is to fit `limit` tokens has fewer."""
 
-LONG: Final = 2_000
-"""From this many characters on, a text is cut in a way that lets other threads go on meanwhile."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenSequence:
@@ -178,11 +175,20 @@ class TextEncoder:
     def tokens(self, text: str, *, what: str = "inputs") -> Tokens:
         """`text` cut into tokens. BadRequest when it is longer than any model reads."""
         check_characters(text, what=what)
-        in_batches = getattr(self.tokenizer, "encode_batch", None)
-        if len(text) < LONG or in_batches is None:
-            return Tokens(self.tokenizer.encode(text, add_special_tokens=False))
         # The library frees Python's lock while it works on a batch, and only then.
+        in_batches = getattr(self.tokenizer, "encode_batch", None)
+        if in_batches is None:
+            return Tokens(self.tokenizer.encode(text, add_special_tokens=False))
         return Tokens(in_batches([text], add_special_tokens=False)[0])
+
+    def ids(self, text: str, *, what: str = "inputs") -> list[int]:
+        """The ids of `tokens`, for those who need no more: offsets cost a sixth of the time."""
+        fast = getattr(self.tokenizer, "encode_batch_fast", None)
+        if fast is None:
+            return self.tokens(text, what=what).ids
+        check_characters(text, what=what)
+        ids: list[int] = fast([text], add_special_tokens=False)[0].ids
+        return ids
 
     def sequence(
         self,
@@ -197,12 +203,12 @@ class TextEncoder:
 
         `keep` is the side whose *end* is cut: "right" drops the last tokens, "left" the first.
         """
-        ids = self.tokens(self._bounded(text, truncate=truncate, keep=keep), what=what).ids
+        ids = self.ids(self._bounded(text, truncate=truncate, keep=keep), what=what)
         if pair is None:
             return self.single.compose(
                 self.fit(ids, self.single.size, truncate=truncate, keep=keep, what=what)
             )
-        second = self.tokens(pair, what=what).ids
+        second = self.ids(pair, what=what)
         first = self.fit(ids, self.pair.size + len(second), truncate=truncate, keep=keep, what=what)
         return self.pair.compose(first, second)
 

@@ -61,10 +61,10 @@ def _one(
     model: TextModel, text: str, labels: Sequence[str], template: str, parameters: ZeroShotParameters
 ) -> Work:
     encoder = model.encoder
-    premise = encoder.tokens(require_text(text)).ids
+    premise = encoder.ids(require_text(text))
     sequences = []
     for label in labels:
-        hypothesis = encoder.tokens(template.replace("{}", label)).ids
+        hypothesis = encoder.ids(template.replace("{}", label))
         fitted = encoder.fit(premise, encoder.pair.size + len(hypothesis), truncate=parameters.cut)
         sequences.append(encoder.pair.compose(fitted, hypothesis))
 

@@ -215,3 +215,29 @@ def test_an_answer_that_cannot_be_made_is_an_error_of_its_own_request() -> None:
         return answer
 
     assert isinstance(asyncio.run(main()), EngineFailed)
+
+
+def test_a_burst_is_one_batch_though_a_stream_is_free() -> None:
+    engine = Doubling()
+
+    async def main() -> None:
+        made = batcher(engine)
+        jobs = []
+        for number in (1, 2, 3):
+            jobs.append(made.submit(work(number), encode))
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*(job.future for job in jobs)) == [b"[2]", b"[4]", b"[6]"]
+        made.close()
+
+    asyncio.run(main())
+    assert [sorted(batch) for batch in engine.batches] == [[1, 2, 3]]
+
+
+def test_closing_in_the_middle_of_a_burst_answers_it() -> None:
+    async def main() -> bytes:
+        made = batcher(Doubling(streams=2))
+        job = made.submit(work(1, 2), encode)
+        made.close()  # before the event loop has had a turn
+        return await job.future
+
+    assert asyncio.run(main()) == b"[2, 4]"

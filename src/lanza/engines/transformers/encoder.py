@@ -101,7 +101,7 @@ class EncoderEngine:
     def _is_undisturbed(self) -> bool:
         """Whether a sequence has the same outputs beside a longer one as by itself."""
         encoder = self._model.encoder
-        ids = encoder.tokens(_PROBE * 8).ids
+        ids = encoder.ids(_PROBE * 8)
         room = encoder.limit - encoder.single.size
         short, long = (encoder.single.compose(ids[: min(size, room)]) for size in _PROBE_TOKENS)
         together, alone = self._run([short, long])[0], self._run([short])[0]
