@@ -10,14 +10,25 @@ The tree, each with its code and status:
     │   └── ConversionFailed    conversion_failed   422        the export is missing or does not agree
     ├── BadRequest              bad_request         400        the request does not say what it must
     │   ├── InputTooLong        input_too_long      400        more tokens than the model has positions
-    │   ├── Forbidden           forbidden           403        a browser calls from another site
+    │   ├── Unauthorized        unauthorized        401        no token, or one that is not good
+    │   ├── Forbidden           forbidden           403        not with this token, not from this site
+    │   │   ├── Gated           gated               403        ask for access to this repository first
+    │   │   └── QuotaExceeded   quota_exceeded      403        the namespace has no room for this
     │   ├── NotFound            not_found           404
+    │   │   ├── RepoNotFound    repo_not_found      404        missing, or private and not yours
+    │   │   ├── RevisionNotFound revision_not_found 404        no such branch, tag or commit
+    │   │   └── EntryNotFound   entry_not_found     404        no such file or folder in this revision
     │   ├── MethodNotAllowed    method_not_allowed  405
+    │   ├── Conflict            conflict            409        it exists already, or somebody was faster
+    │   ├── PreconditionFailed  precondition_failed 412        the branch is no longer where you think
     │   ├── PayloadTooLarge     payload_too_large   413
-    │   └── UnsupportedMedia    unsupported_media   415
+    │   ├── UnsupportedMedia    unsupported_media   415
+    │   └── RangeNotSatisfiable range               416        the file has no such bytes
     ├── Unavailable             unavailable         503        not now: try again
     │   ├── Overloaded          overloaded          429        the queue is full
-    │   └── EngineRestarting    engine_restarting   503        a handler died and is being started again
+    │   ├── EngineRestarting    engine_restarting   503        a handler died and is being started again
+    │   └── UpstreamUnavailable upstream            503        the hub behind this one cannot be asked
+    ├── StorageFull             storage_full        507        the disk has no room left
     ├── DeadlineExceeded        deadline_exceeded   504
     └── EngineFailed            engine_failed       500        the model raised; details are in the log
         └── HandlerError        handler_error       400        the user's handler raised; its message is kept
@@ -101,11 +112,30 @@ class InputTooLong(BadRequest):
         )
 
 
+class Unauthorized(BadRequest):
+    """No token was sent, or one that is unknown, expired or revoked."""
+
+    code = "unauthorized"
+    status = 401
+
+
 class Forbidden(BadRequest):
-    """A browser calls from a page of another site."""
+    """The token may not do this, or a browser calls from a page of another site."""
 
     code = "forbidden"
     status = 403
+
+
+class Gated(Forbidden):
+    """The repository is gated, and its owner has not let this user in."""
+
+    code = "gated"
+
+
+class QuotaExceeded(Forbidden):
+    """The namespace has no room for this."""
+
+    code = "quota_exceeded"
 
 
 class NotFound(BadRequest):
@@ -115,11 +145,51 @@ class NotFound(BadRequest):
     status = 404
 
 
+class RepoNotFound(NotFound):
+    """There is no such repository, or it is private and the token does not reach it."""
+
+    code = "repo_not_found"
+
+
+class RevisionNotFound(NotFound):
+    """The repository has no such branch, tag or commit."""
+
+    code = "revision_not_found"
+
+
+class EntryNotFound(NotFound):
+    """The revision has no such file or folder. `commit` is the one that was looked at."""
+
+    code = "entry_not_found"
+
+    def __init__(self, message: str, *, commit: str | None = None) -> None:
+        super().__init__(message)
+        self.commit = commit
+
+
 class MethodNotAllowed(BadRequest):
     """This address does not take this method."""
 
     code = "method_not_allowed"
     status = 405
+
+
+class Conflict(BadRequest):
+    """It exists already, or somebody else was faster. `url` is where the thing that exists lives."""
+
+    code = "conflict"
+    status = 409
+
+    def __init__(self, message: str, *, url: str | None = None) -> None:
+        super().__init__(message)
+        self.url = url
+
+
+class PreconditionFailed(BadRequest):
+    """The branch is no longer where the client thinks."""
+
+    code = "precondition_failed"
+    status = 412
 
 
 class PayloadTooLarge(BadRequest):
@@ -134,6 +204,17 @@ class UnsupportedMedia(BadRequest):
 
     code = "unsupported_media"
     status = 415
+
+
+class RangeNotSatisfiable(BadRequest):
+    """The file has no such bytes. `size` is what it has."""
+
+    code = "range"
+    status = 416
+
+    def __init__(self, message: str, *, size: int) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class Unavailable(LanzaError):
@@ -158,6 +239,19 @@ class EngineRestarting(Unavailable):
     """The process that runs the handler died and is being started again."""
 
     code = "engine_restarting"
+
+
+class UpstreamUnavailable(Unavailable):
+    """The hub behind this one cannot be asked."""
+
+    code = "upstream"
+
+
+class StorageFull(LanzaError):
+    """The disk has no room left. Nothing of the request was kept."""
+
+    code = "storage_full"
+    status = 507
 
 
 class DeadlineExceeded(LanzaError):

@@ -1,0 +1,117 @@
+"""The records of the server: one SQL database, SQLite in a file by default, PostgreSQL by URL.
+
+Sessions are short and synchronous: routes that need one run on a thread, never on the event loop. `reading`
+sees a snapshot; `writing` takes SQLite's write lock at once, so that no two of them deadlock half-way, and
+commits when its block ends without an error. The schema is made by migrations only (`migrations/`), which run
+at start; a database that a newer Lanza has written is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import DateTime, Engine, String, TypeDecorator, create_engine, event, make_url
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from lanza.errors import UsageError
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+BUSY_SECONDS: Final = 30
+
+
+class Moment(TypeDecorator[datetime]):
+    """A point in time, always with its zone: SQLite forgets it, so it is UTC there by agreement."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """The root of all records. Packages define theirs beside the code that uses them (`records.py`)."""
+
+    type_annotation_map = {datetime: Moment, str: String}  # noqa: RUF012 -- SQLAlchemy's own form
+
+
+class Database:
+    """Opens sessions. `url` is SQLAlchemy's: `sqlite:////data/lanza.db`, `postgresql+psycopg://...`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _sqlite(url) if self.is_sqlite else create_engine(url, pool_pre_ping=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that sees one state of the database and changes nothing."""
+        with Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that commits when the block ends, or changes nothing when it raises."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            if self.is_sqlite:
+                session.connection(execution_options={"lanza_write": True})
+            yield session
+
+    def migrate(self) -> None:
+        """Bring the schema to what this code wants. UsageError when the database is newer than the code."""
+        from alembic import command
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with self.engine.begin() as connection:
+            config.attributes["connection"] = connection
+            known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
+            present = _revision(connection)
+            if present is not None and present not in known:
+                raise UsageError(
+                    f"the database was written by a newer Lanza (its schema is {present}): update Lanza, "
+                    "or restore a backup of before."
+                )
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _revision(connection: Any) -> str | None:
+    from alembic.migration import MigrationContext
+
+    found: str | None = MigrationContext.configure(connection).get_current_revision()
+    return found
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        writes = connection.get_execution_options().get("lanza_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
