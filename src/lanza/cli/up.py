@@ -1,0 +1,100 @@
+"""`lanza up`: the server, until Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lanza.server.settings import ServerSettings
+
+
+def up(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes one that is free.")] = 8420,
+    data: Annotated[
+        Path | None, typer.Option(envvar="LANZA_DATA", help="Folder of all data; else LANZA_HOME/server.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, to speak https.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Private key of the certificate.")] = None,
+    behind_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Believe X-Forwarded headers from here; may be repeated."),
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(envvar="LANZA_DATABASE", help="postgresql+psycopg://... instead of SQLite in DATA."),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(envvar="LANZA_STORAGE", help="s3://, gs:// or az:// for large files, not DATA."),
+    ] = None,
+    upstream: Annotated[
+        str | None, typer.Option(help="Hub to ask for models unknown here; else huggingface.co.")
+    ] = None,
+    no_upstream: Annotated[bool, typer.Option("--no-upstream", help="Ask no other hub.")] = False,
+    new_admin_token: Annotated[
+        bool, typer.Option("--new-admin-token", help="Replace the administrator's first token.")
+    ] = False,
+    drain: Annotated[float, typer.Option(min=1, help="Seconds for the last requests when stopped.")] = 30,
+) -> None:
+    """Start the server: a Hub that huggingface_hub, transformers and git push to and pull from."""
+    from lanza.cli.extras import needs
+
+    with needs("server"):
+        from lanza.server.process import run
+        from lanza.server.settings import PUBLIC_HUB, ServerSettings, networks
+    from lanza.settings import Settings
+
+    settings = ServerSettings(
+        data=(data or Settings.read().home / "server").expanduser().absolute(),
+        host=host,
+        port=port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        proxies=networks(behind_proxy or []),
+        database=database,
+        storage=storage,
+        upstream=None if no_upstream else upstream or PUBLIC_HUB,
+        drain=drain,
+    )
+    _log_to_stderr()
+    if settings.exposed:
+        _warn(settings)
+    run(settings, ready=lambda url: _announce(url, settings), new_admin_token=new_admin_token)
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _warn(settings: ServerSettings) -> None:
+    from rich.console import Console
+    from rich.panel import Panel
+
+    text = (
+        f"{settings.host} is reached by others, and nothing is encrypted: tokens and private models can be "
+        "read on their way. Use --tls-cert and --tls-key, or put a proxy that speaks TLS in front and name "
+        "its network with --behind-proxy."
+    )
+    Console(stderr=True).print(Panel(text, title="WARNING", border_style="bold red", highlight=False))
+
+
+def _announce(url: str, settings: ServerSettings) -> None:
+    """Where it is, and what a client has to be told."""
+    token = settings.data / "admin.token"
+    value = str(token)
+    if sys.stdout.isatty() and token.is_file():
+        value = f"{token.read_text(encoding='ascii').strip()}  (kept in {token})"
+    print(f"Lanza is at {url}")
+    print(f"  data     {settings.data}")
+    print(f"  admin    {value}")
+    print(f"  clients  export HF_ENDPOINT={url}")
+    print(f"  or       lanza login {url} && lanza shell", flush=True)

@@ -1,0 +1,143 @@
+"""The whole application: every route of the Hub, the pages for people, health; the edge around them all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy import text
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
+
+from lanza import __version__
+from lanza.auth import api as auth
+from lanza.auth.guard import Guard
+from lanza.auth.tokens import Authenticator
+from lanza.errors import EngineFailed, LanzaError
+from lanza.hub import pages
+from lanza.hub.api import (
+    commit,
+    gating,
+    git_http,
+    lfs,
+    listing,
+    preupload,
+    refs,
+    repos,
+    resolve,
+    tree,
+    xet,
+)
+from lanza.hub.api.dependencies import HubDep
+from lanza.hub.hub import Hub
+from lanza.server.edge import Edge
+from lanza.server.folder import open_hub
+from lanza.server.refusals import answer_to, as_error
+from lanza.server.settings import ServerSettings
+
+health: Final = APIRouter(include_in_schema=False)
+
+# In this order: fixed addresses first, then what begins with a repository's name, then pages.
+ROUTERS: Final = (
+    health,
+    auth.router,
+    listing.router,
+    repos.router,
+    refs.router,
+    gating.router,
+    preupload.router,
+    commit.router,
+    tree.router,
+    lfs.router,
+    xet.router,
+    git_http.router,
+    resolve.router,
+    pages.router,
+)
+
+
+def create_app(settings: ServerSettings) -> ASGIApp:
+    """The server that `settings` describe, with its data folder open. Its lifespan closes what it opened."""
+    return application(open_hub(settings), settings)
+
+
+def application(hub: Hub, settings: ServerSettings) -> ASGIApp:
+    """The server over a Hub that is open already."""
+    authenticator = Authenticator(hub.database)
+    inner = FastAPI(
+        title="Lanza",
+        version=__version__,
+        lifespan=_closing(hub),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={
+            Exception: _refuse,
+            HTTPException: _refuse,
+            LanzaError: _refuse,
+            RequestValidationError: _refuse,
+        },
+    )
+    inner.state.hub = hub
+    inner.state.database = hub.database
+    inner.state.signer = hub.signer
+    inner.state.authenticator = authenticator
+    inner.state.guard = Guard(time.monotonic)
+    for router in ROUTERS:
+        inner.include_router(router)
+    return Edge(
+        _with_upstream(inner, hub, settings),
+        authenticate=authenticator.principal,
+        proxies=settings.proxies,
+    )
+
+
+def _with_upstream(app: ASGIApp, hub: Hub, settings: ServerSettings) -> ASGIApp:
+    if settings.upstream is None:
+        return app
+    from lanza.hub.upstream import ReadThrough, Upstream
+
+    upstream = Upstream(settings.upstream, cache=settings.data / "upstream")
+    return ReadThrough(app, hub=hub, upstream=upstream)
+
+
+def _closing(hub: Hub) -> object:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(hub.database.close)
+
+    return lifespan
+
+
+async def _refuse(request: Request, raised: Exception) -> Response:
+    error = as_error(raised)
+    if error is None:  # the edge logs it by its id
+        request_id = request.state.request_id
+        error = EngineFailed(f"something failed here; the server's log has it by {request_id}.")
+    response = answer_to(error, request.scope["path"])
+    if isinstance(raised, HTTPException):
+        response.status_code = raised.status_code
+        response.headers.update(raised.headers or {})
+    return response
+
+
+@health.api_route("/healthz", methods=["GET", "HEAD"])
+async def healthz() -> Response:
+    """The process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+@health.api_route("/readyz", methods=["GET", "HEAD"])
+def readyz(hub: HubDep) -> Response:
+    """The database answers too, so that requests may be sent here."""
+    with hub.database.reading() as session:
+        session.execute(text("SELECT 1"))
+    return JSONResponse({"status": "ready"})

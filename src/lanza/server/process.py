@@ -1,0 +1,120 @@
+"""The server as a process: the folder's lock, the socket, the signals.
+
+uvicorn speaks HTTP. On SIGTERM or Ctrl-C it stops listening and lets running requests end (bounded); then
+what is open is closed and the process ends with 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from lanza.errors import UsageError
+from lanza.server.app import application
+from lanza.server.folder import DataFolder, open_hub, renew_admin_token
+from lanza.server.settings import ServerSettings
+
+Announce = Callable[[str], None]
+
+
+def run(settings: ServerSettings, *, ready: Announce, new_admin_token: bool = False) -> None:
+    """Serve until a signal. `ready` is called once, with the server's URL, when it answers.
+
+    Raises UsageError when another server has the folder, the address is taken, or the data is newer than
+    this code.
+    """
+    folder = DataFolder(path=settings.data)
+    with folder.held(), bind(settings) as listener:
+        hub = open_hub(settings)
+        if new_admin_token:
+            renew_admin_token(hub.database, folder.admin_token)
+        serving = _serve(application(hub, settings), settings, listener, ready)
+        if sys.platform == "win32":
+            asyncio.run(serving)
+        else:
+            import uvloop
+
+            uvloop.run(serving)
+
+
+def bind(settings: ServerSettings) -> socket.socket:
+    """The bound socket; port 0 takes any that is free. UsageError."""
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    if sys.platform != "win32":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        where = f"{settings.host}:{settings.port}"
+        raise UsageError(
+            f"cannot listen on {where}: {error.strerror or error}. Choose another with --host and --port."
+        ) from error
+    return listener
+
+
+def url_of(settings: ServerSettings, port: int) -> str:
+    """The address to tell people on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 -- compared
+    return f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def _serve(app: ASGIApp, settings: ServerSettings, listener: socket.socket, ready: Announce) -> None:
+    url = url_of(settings, listener.getsockname()[1])
+    await _Server(_config(app, settings), announce=lambda: ready(url)).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it listens, and that ends in peace instead of dying of the signal."""
+
+    def __init__(self, config: uvicorn.Config, *, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._announce()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _config(app: ASGIApp, settings: ServerSettings) -> uvicorn.Config:
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        log_level=logging.WARNING,
+        timeout_graceful_shutdown=max(1, round(settings.drain)),
+        timeout_keep_alive=75,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+    try:
+        config.load()
+    except ssl.SSLError as error:
+        raise UsageError(
+            f"{settings.tls_cert} and {settings.tls_key} are no certificate and its key: {error}."
+        ) from error
+    return config

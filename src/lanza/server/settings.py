@@ -1,0 +1,71 @@
+"""What `lanza up` was asked for, as one value that is passed down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Final
+
+from lanza.errors import UsageError
+from lanza.hub.hub import HubLimits
+
+Network = IPv4Network | IPv6Network
+
+PUBLIC_HUB: Final = "https://huggingface.co"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """`data` is the folder of all that the server keeps; `database` and `storage` are URLs of other places.
+
+    `proxies` are the networks whose X-Forwarded headers are believed. `upstream` is the hub that is asked
+    for models which are unknown here, or None. `drain` is how many seconds the last requests get.
+    """
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8420
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    proxies: Sequence[Network] = ()
+    database: str | None = None
+    storage: str | None = None
+    upstream: str | None = PUBLIC_HUB
+    limits: HubLimits = field(default_factory=HubLimits)
+    drain: float = 30
+
+    def __post_init__(self) -> None:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise UsageError("TLS needs both: --tls-cert CHAIN.pem --tls-key KEY.pem.")
+        for path in (self.tls_cert, self.tls_key):
+            if path is not None and not path.is_file():
+                raise UsageError(f"there is no file {path}: check --tls-cert and --tls-key.")
+        if self.upstream is not None and not self.upstream.startswith(("https://", "http://")):
+            raise UsageError(f"--upstream wants the address of a hub, as {PUBLIC_HUB}: not {self.upstream!r}.")
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self.tls_cert is None else "https"
+
+    @property
+    def exposed(self) -> bool:
+        """Whether tokens may travel over a network in the clear."""
+        return self.tls_cert is None and not self.proxies and not is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`. A name that is no address counts as reachable by others."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def networks(given: Sequence[str]) -> tuple[Network, ...]:
+    """`10.0.0.0/8` or single addresses, as networks. UsageError."""
+    try:
+        return tuple(ip_network(one) for one in given)
+    except ValueError as error:
+        raise UsageError(f"--behind-proxy wants a network like 10.0.0.0/8: {error}.") from error
