@@ -36,6 +36,7 @@ from lanza.hub.api import (
     xet,
 )
 from lanza.hub.api.dependencies import HubDep
+from lanza.hub.downloads import Downloads
 from lanza.hub.hub import Hub
 from lanza.server.edge import Edge
 from lanza.server.folder import open_hub
@@ -74,7 +75,7 @@ def application(hub: Hub, settings: ServerSettings) -> ASGIApp:
     inner = FastAPI(
         title="Lanza",
         version=__version__,
-        lifespan=_closing(hub),
+        lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -90,6 +91,7 @@ def application(hub: Hub, settings: ServerSettings) -> ASGIApp:
     inner.state.signer = hub.signer
     inner.state.authenticator = authenticator
     inner.state.guard = Guard(time.monotonic)
+    inner.state.downloads = Downloads(hub.database)
     for router in ROUTERS:
         inner.include_router(router)
     return Edge(
@@ -108,13 +110,11 @@ def _with_upstream(app: ASGIApp, hub: Hub, settings: ServerSettings) -> ASGIApp:
     return ReadThrough(app, hub=hub, upstream=upstream)
 
 
-def _closing(hub: Hub) -> object:
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        await run_in_threadpool(hub.database.close)
-
-    return lifespan
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    await run_in_threadpool(app.state.downloads.write)
+    await run_in_threadpool(app.state.database.close)
 
 
 async def _refuse(request: Request, raised: Exception) -> Response:
@@ -122,7 +122,7 @@ async def _refuse(request: Request, raised: Exception) -> Response:
     if error is None:  # the edge logs it by its id
         request_id = request.state.request_id
         error = EngineFailed(f"something failed here; the server's log has it by {request_id}.")
-    response = answer_to(error, request.scope["path"])
+    response = answer_to(error, request.scope)
     if isinstance(raised, HTTPException):
         response.status_code = raised.status_code
         response.headers.update(raised.headers or {})

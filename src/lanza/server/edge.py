@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lanza.auth.principal import ANONYMOUS, Principal
-from lanza.errors import BadRequest, EngineFailed
+from lanza.errors import BadRequest, EngineFailed, Forbidden
 from lanza.hub.api.paths import SLASH
 from lanza.server.refusals import answer_to, as_error
 from lanza.server.settings import Network
@@ -67,17 +67,19 @@ class Edge:
         answer = _Answer(send, request_id)
         try:
             scope["path"] = decoded(scope.get("raw_path") or scope["path"].encode())
-            scope["state"]["principal"] = await self._who(scope["path"], headers)
+            scope["state"]["principal"] = await self._who(scope, headers)
             await self.app(scope, receive, answer.send)
         except ClientDisconnect:
             log.info("request %s: the client went away", request_id)
         except Exception as raised:  # noqa: BLE001 -- the edge is a supervisor
             await self._refuse(raised, scope, receive, answer)
 
-    async def _who(self, path: str, headers: Headers) -> Principal:
+    async def _who(self, scope: Scope, headers: Headers) -> Principal:
         given = headers.get("authorization")
-        if given is None or path.lstrip("/").partition("/")[0] in OPEN:
+        if given is None or scope["path"].lstrip("/").partition("/")[0] in OPEN:
             return ANONYMOUS
+        if scope["method"] not in ("GET", "HEAD") and _sent_by_another_site(given, headers):
+            raise Forbidden("a page of another site may change nothing here with your password.")
         return await run_in_threadpool(self.authenticate, given)
 
     async def _refuse(self, raised: Exception, scope: Scope, receive: Receive, answer: _Answer) -> None:
@@ -86,7 +88,7 @@ class Edge:
             log.error("request %s failed: %s", answer.request_id, scope["method"], exc_info=raised)
             error = EngineFailed(f"something failed here; the server's log has it by {answer.request_id}.")
         if not answer.begun:
-            await answer_to(error, scope["path"])(scope, receive, answer.send)
+            await answer_to(error, scope)(scope, receive, answer.send)
 
 
 class _Answer:
@@ -105,6 +107,12 @@ class _Answer:
             for name, value in ALWAYS.items():
                 headers.setdefault(name, value)
         await self._send(message)
+
+
+def _sent_by_another_site(authorization: str, headers: Headers) -> bool:
+    """Whether a browser has added the password by itself, to a request that another site made it send."""
+    site = headers.get("sec-fetch-site", "same-origin")
+    return authorization.lower().startswith("basic") and site not in ("same-origin", "none")
 
 
 def decoded(raw: bytes) -> str:

@@ -1,11 +1,11 @@
 """The data folder: what lies in it, that one server at a time has it, and how a first start fills it.
 
-    lock          held by the server that runs here
-    lanza.db      the records, unless they are in PostgreSQL
-    secret.key    signs URLs and short-lived tokens
-    admin.token   the administrator's first token, for its owner's eyes only
-    git/ blobs/   repositories, and large files unless they are in an object store
-    scratch/      files on their way, emptied at each start
+lock          held by the server that runs here
+lanza.db      the records, unless they are in PostgreSQL
+secret.key    signs URLs and short-lived tokens
+admin.token   the administrator's first token, for its owner's eyes only
+git/ blobs/   repositories, and large files unless they are in an object store
+scratch/      files on their way, emptied at each start
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class DataFolder:
         with file:
             if not _lock(file):
                 raise UsageError(
-                    f"another Lanza{_owner(file)} has {self.path}: stop it, or choose another folder with --data."
+                    f"another Lanza{_owner(file)} has {self.path}: stop it, or choose another with --data."
                 )
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -112,7 +112,7 @@ def _owner(file: IO[str]) -> str:
 
 
 def open_hub(settings: ServerSettings) -> Hub:
-    """The Hub that `settings` describe: the schema brought up to date, an administrator made on a first start.
+    """The Hub that `settings` describe, its schema brought up to date; a first start makes an administrator.
 
     Only to be called while the folder is held. UsageError when the database is newer than this code.
     """

@@ -1,8 +1,8 @@
-"""How an error becomes an answer: the headers and the body that Hugging Face's clients read.
+"""How an error becomes an answer: the headers and the body that its reader understands.
 
-The model: whatever was raised is first an error of the tree (`as_error`), then an answer (`answer_to`). Headers
-matter more than the body: `X-Error-Code` makes the client raise its own class, `X-Error-Message` is what it
-shows. git and git-lfs want their own forms of the same.
+The model: whatever was raised is first an error of the tree (`as_error`), then an answer (`answer_to`). For
+Hugging Face's clients the headers matter more than the body: `X-Error-Code` makes them raise their own class,
+`X-Error-Message` is what they show. git-lfs, git and browsers want other forms of the same.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any, Final
 import orjson
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from lanza.errors import (
     BadRequest,
@@ -34,6 +36,7 @@ from lanza.errors import (
     Unauthorized,
     Unavailable,
 )
+from lanza.hub.pages import POLICY, error_page
 
 CODES: Final[Mapping[type[LanzaError], str]] = {
     RepoNotFound: "RepoNotFound",
@@ -43,56 +46,75 @@ CODES: Final[Mapping[type[LanzaError], str]] = {
 }
 LONGEST_MESSAGE: Final = 1000
 
-_GIT: Final = re.compile(r"/(?:info/refs|git-upload-pack|git-receive-pack|info/lfs/.*)$")
-_LFS: Final = re.compile(r"/info/lfs/")
+_ASKS_FOR_BASIC: Final = re.compile(r"^/login$|/(info/refs|git-upload-pack|git-receive-pack|info/lfs/.*)$")
+_FOR_PROGRAMS: Final = ("/api/", "/cas/", "/oauth/")
 _NOT_IN_HEADERS: Final = re.compile(r"[^ -~\xa0-\xff]+")
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_FULL_DISK: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def as_error(raised: Exception) -> LanzaError | None:
     """`raised` as an error of the tree; None when it is none that a user could do something about."""
+    found: LanzaError | None = None
     match raised:
         case LanzaError():
-            return raised
-        case HTTPException(status_code=404, detail="Not Found"):
-            return NotFound("there is nothing at this address.")
-        case HTTPException(status_code=405):
-            return MethodNotAllowed("this address does not take this method.")
-        case HTTPException(status_code=404):
-            return NotFound(str(raised.detail))
-        case HTTPException(status_code=status) if status < 500:
-            return BadRequest(str(raised.detail))
+            found = raised
+        case HTTPException():
+            found = _of_starlette(raised)
         case RequestValidationError():
-            return BadRequest("; ".join(_complaints(raised)) or "this request is not what it should be.")
-        case OSError() if raised.errno in _FULL:
-            return StorageFull("the server's disk is full, and nothing of this was kept: tell its operator.")
-        case OperationalError() if "full" in str(raised.orig):
-            return StorageFull("the server's disk is full, and nothing of this was kept: tell its operator.")
+            found = BadRequest(_complaints(raised))
+        case OSError(errno=number) if number in _FULL_DISK:
+            found = StorageFull("the server's disk is full, and nothing of this was kept: tell its operator.")
+        case OperationalError() if "is full" in str(raised.orig):
+            found = StorageFull("the server's disk is full, and nothing of this was kept: tell its operator.")
         case OperationalError():
-            return Unavailable("the server's database is busy or away: try again in a moment.")
+            found = Unavailable("the server's database is busy or away: try again in a moment.")
+    return found
+
+
+def _of_starlette(raised: HTTPException) -> LanzaError | None:
+    match raised.status_code:
+        case 404 if raised.detail == "Not Found":
+            return NotFound("there is nothing at this address.")
+        case 404:
+            return NotFound(str(raised.detail))
+        case 405:
+            return MethodNotAllowed("this address does not take this method.")
+        case status if status < 500:
+            return BadRequest(str(raised.detail))
     return None
 
 
-def _complaints(error: RequestValidationError) -> list[str]:
-    places = (([str(part) for part in one["loc"]], str(one["msg"])) for one in error.errors())
-    return [f"{' '.join(place)}: {message}" for place, message in places]
+def _complaints(error: RequestValidationError) -> str:
+    """Which part of the request is wrong, and how."""
+    each = (f"{' '.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    return "; ".join(each) or "this request is not what it should be."
 
 
-def answer_to(error: LanzaError, path: str) -> Response:
-    """`error` as the answer to a request for `path`."""
+def answer_to(error: LanzaError, scope: Scope) -> Response:
+    """`error` as the answer to the request of `scope`, in the form that its sender reads."""
+    path: str = scope["path"]
+    asked = Headers(scope=scope)
+    status = error.status if error.status >= 400 else 500
+    headers = _headers(error, path, asked)
+    if _is_for_a_person(scope, asked):
+        headers["Content-Security-Policy"] = POLICY
+        return Response(error_page(error), status, headers, media_type="text/html; charset=utf-8")
     message = error.message.encode(errors="replace").decode()  # a name may hold what is no Unicode
     body: dict[str, Any] = {"error": message}
     if isinstance(error, Conflict) and error.url is not None:
         body["url"] = error.url
-    kind = "application/json"
-    if _LFS.search(path):
-        body["message"] = message
-        kind = "application/vnd.git-lfs+json"
-    status = error.status if error.status >= 400 else 500
-    return Response(orjson.dumps(body), status, dict(_headers(error, path)), media_type=kind)
+    if "/info/lfs/" in path:
+        lfs = orjson.dumps(body | {"message": message})
+        return Response(lfs, status, headers, media_type="application/vnd.git-lfs+json")
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")
 
 
-def _headers(error: LanzaError, path: str) -> Mapping[str, str]:
+def _is_for_a_person(scope: Scope, asked: Headers) -> bool:
+    reads = scope["method"] in ("GET", "HEAD") and "text/html" in asked.get("accept", "")
+    return reads and not scope["path"].startswith(_FOR_PROGRAMS)
+
+
+def _headers(error: LanzaError, path: str, asked: Headers) -> dict[str, str]:
     headers = {"X-Error-Message": header_text(error.message)}
     if code := CODES.get(type(error)):
         headers["X-Error-Code"] = code
@@ -101,7 +123,9 @@ def _headers(error: LanzaError, path: str) -> Mapping[str, str]:
     if isinstance(error, RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"
     if isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = f'{"Basic" if _GIT.search(path) else "Bearer"} realm="Lanza"'
+        # A browser that has sent a wrong password asks for another only when it is told so.
+        basic = _ASKS_FOR_BASIC.search(path) or asked.get("authorization", "").lower().startswith("basic")
+        headers["WWW-Authenticate"] = f'{"Basic" if basic else "Bearer"} realm="Lanza"'
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     return headers

@@ -43,7 +43,7 @@ class ServerSettings:
             if path is not None and not path.is_file():
                 raise UsageError(f"there is no file {path}: check --tls-cert and --tls-key.")
         if self.upstream is not None and not self.upstream.startswith(("https://", "http://")):
-            raise UsageError(f"--upstream wants the address of a hub, as {PUBLIC_HUB}: not {self.upstream!r}.")
+            raise UsageError(f"--upstream wants a hub's address, like {PUBLIC_HUB}: not {self.upstream!r}.")
 
     @property
     def scheme(self) -> str:

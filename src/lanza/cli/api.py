@@ -1,0 +1,75 @@
+"""Calls to the server's own routes (`/api/lanza/...`): JSON both ways, and errors of the tree.
+
+Needs nothing but the standard library. A redirect is never followed: it would take the token along.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lanza.cli.context import Context
+from lanza.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    LanzaError,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
+
+SECONDS: Final = 30
+_ERRORS: Final[Mapping[int, type[LanzaError]]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+}
+
+
+def call(context: Context, method: str, path: str, body: Any = None) -> Any:
+    """The decoded answer. Unavailable when the server cannot be reached, else the error that it names."""
+    request = urllib.request.Request(  # noqa: S310 -- `clean_url` lets nothing but http and https through
+        context.url + path, method=method, data=None if body is None else json.dumps(body).encode()
+    )
+    request.add_header("Accept", "application/json")
+    if body is not None:
+        request.add_header("Content-Type", "application/json")
+    if context.token:
+        request.add_header("Authorization", f"Bearer {context.token}")
+    try:
+        with _opener(context).open(request, timeout=SECONDS) as answer:
+            return json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _said(error, context) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise Unavailable(f"cannot talk to {context.url}: {reason}. Is `lanza up` running there?") from error
+
+
+def _opener(context: Context) -> urllib.request.OpenerDirector:
+    handlers: list[urllib.request.BaseHandler] = [_StayHere()]
+    if context.is_local:
+        handlers.append(urllib.request.ProxyHandler({}))
+    return urllib.request.build_opener(*handlers)
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _said(error: urllib.error.HTTPError, context: Context) -> LanzaError:
+    """What the server said, as the same error here."""
+    try:
+        message = str(json.loads(error.read())["error"])
+    except (ValueError, KeyError, TypeError, OSError):
+        message = f"{context.url} answered {error.code} {error.reason}: is it a Lanza?"
+    if error.code >= 500:
+        return Unavailable(message)
+    return _ERRORS.get(error.code, BadRequest)(message)
