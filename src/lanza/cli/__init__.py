@@ -6,15 +6,24 @@ Errors of the tree are printed in one line with what to do next; the exit code i
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from lanza import __version__
 from lanza.cli.convert import convert
 from lanza.cli.doctor import doctor
+from lanza.cli.environment import env
 from lanza.cli.init import init
+from lanza.cli.login import login, logout
+from lanza.cli.pull import pull
+from lanza.cli.push import push
+from lanza.cli.repos import ls, rm
 from lanza.cli.serve import serve
+from lanza.cli.shell import shell
+from lanza.cli.tokens import tokens
+from lanza.cli.up import up
+from lanza.cli.users import users
 from lanza.errors import LanzaError
 
 app = typer.Typer(
@@ -25,10 +34,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(doctor)
-app.command()(serve)
-app.command()(convert)
-app.add_typer(init, name="init", help="Write a starting file for you to edit.")
+MODEL: Final = "One model, on this machine"
+HUB: Final = "The server, and what it holds"
+ACCESS: Final = "Who you are there"
+
+for _verb in (doctor, serve, convert):
+    app.command(rich_help_panel=MODEL)(_verb)
+app.add_typer(init, name="init", help="Write a starting file for you to edit.", rich_help_panel=MODEL)
+for _verb in (up, push, pull, ls, rm):
+    app.command(rich_help_panel=HUB)(_verb)
+for _verb in (login, logout, env):
+    app.command(rich_help_panel=ACCESS)(_verb)
+# What follows the command is the command's own: `lanza shell hf upload --help`.
+app.command(
+    rich_help_panel=ACCESS,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)(shell)
+app.add_typer(tokens, name="tokens", help="Make, list and revoke tokens.", rich_help_panel=ACCESS)
+app.add_typer(users, name="users", help="Add, list and remove users.", rich_help_panel=ACCESS)
 
 
 def _version(wanted: bool) -> None:

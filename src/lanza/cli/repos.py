@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from lanza.cli.client import KindOption, RepoKind, hub_client
 from lanza.cli.context import JsonOption, ServerOption
+from lanza.cli.sure import be_sure
 
 
 def ls(
@@ -50,7 +50,7 @@ def rm(
 ) -> None:
     """Remove a repository for good, or files from its main branch (its history keeps those)."""
     if not paths:
-        _be_sure(f"Remove the {kind.value} {repo} with its whole history?", yes=yes)
+        be_sure(f"Remove the {kind.value} {repo} with its whole history?", yes=yes)
     with hub_client(server, quiet=True) as hub:
         if not paths:
             hub.delete_repo(repo, repo_type=kind.value)
@@ -63,16 +63,6 @@ def rm(
         f"{repo} is at {commit.oid[:12]}, without them.",
         as_json=as_json,
     )
-
-
-def _be_sure(question: str, *, yes: bool) -> None:
-    from lanza.errors import UsageError
-
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("this cannot be undone: say --yes.")
-    typer.confirm(question, abort=True)
 
 
 def _file(entry: Any) -> dict[str, Any]:
