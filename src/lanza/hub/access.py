@@ -7,7 +7,7 @@ for members of its namespace and for those who were let in.
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from lanza.auth.principal import Principal, Role, Scope
@@ -29,8 +29,8 @@ def find_repo(session: Session, caller: Principal, name: RepoName, *, scope: Sco
     repo = _named(session, name)
     if repo is None or not may_see(caller, repo):
         raise RepoNotFound(
-            f"there is no {name.kind} {name.id!r} here, or it is private and not for you: check the name, and "
-            "log in with `hf auth login` if it is yours."
+            f"there is no {name.kind} {name.id!r} here, or it is private and not for you: check the name, "
+            "and log in with `hf auth login` if it is yours."
         )
     if scope is not Scope.READ:
         caller.require(scope, repo.namespace, repo.name)
@@ -72,3 +72,14 @@ def _let_in(session: Session, caller: Principal, repo: Repo) -> bool:
         return False
     request = session.get(AccessRequest, (repo.id, caller.account_id))
     return request is not None and request.status == "accepted"
+
+
+def visible(caller: Principal) -> ColumnElement[bool]:
+    """`may_see`, as a condition for a query."""
+    if caller.rules:
+        return true()
+    public = Repo.visibility == "public"
+    entities = {*caller.memberships, *(grant.entity.lower() for grant in caller.grants)}
+    namespaces = [it for it in entities if "/" not in it and caller.may(Scope.READ, it)]
+    keys = [it for it in entities if "/" in it and caller.may(Scope.READ, *it.split("/", 1))]
+    return or_(public, func.lower(Repo.namespace).in_(namespaces), Repo.key.in_(keys))

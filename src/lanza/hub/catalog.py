@@ -1,10 +1,115 @@
-"""What lists and searches know of a repository, read anew from its main branch after every change."""
+"""What lists and searches know of a repository, read anew from its main branch after every change.
+
+The record repeats what git holds and can be made again at any time. `refresh` looks at the branch outside
+of the transaction that writes, and again inside of it: of two that run at once, the one that saw the newer
+commit has the last word.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from lanza.database import now
+from lanza.hub.evidence import gather
+from lanza.hub.facts import Facts, facts_of
+from lanza.hub.git import Commit, GitRepo
 from lanza.hub.hub import Hub
+from lanza.hub.inspection import inspect
+from lanza.hub.names import Kind
+from lanza.hub.records import Blob, Repo, RepoBlob, RepoTag
+
+MAIN: Final = "main"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """What a commit of the main branch says."""
+
+    commit: str
+    facts: Facts
+    findings: list[dict[str, Any]]
+    small_bytes: int
 
 
 def refresh(hub: Hub, repo_id: int) -> None:
     """Bring the record of a repository to what its main branch holds. Never raises for what is in there."""
-    raise NotImplementedError
+    while True:
+        kind = _kind(hub, repo_id)
+        if kind is None:
+            return
+        git = hub.git.open(repo_id)
+        reading = _read(hub, git, repo_id, kind, git.resolve(MAIN))
+        with hub.database.writing() as session:
+            repo = session.get(Repo, repo_id, with_for_update=True)
+            if repo is None:
+                return
+            if hub.git.open(repo_id).resolve(MAIN).oid == reading.commit:
+                _write(session, repo, reading)
+                return
+
+
+def facts_at(hub: Hub, git: GitRepo, kind: Kind, commit: Commit) -> Facts:
+    """What the files of any commit say."""
+    return facts_of(kind, gather(git, hub.blobs, commit))
+
+
+def recorded(repo: Repo, tags: Iterable[str]) -> Facts:
+    """What the files of the main branch say, as the record has it."""
+    parameters: Mapping[str, int] = repo.facts.get("safetensors", {}).get("parameters", {})
+    return Facts(
+        library=repo.library,
+        pipeline_tag=repo.pipeline_tag,
+        tags=tuple(tags),
+        card=repo.card,
+        parameters=parameters,
+        details=repo.facts,
+    )
+
+
+def _kind(hub: Hub, repo_id: int) -> Kind | None:
+    with hub.database.reading() as session:
+        kind = session.scalar(select(Repo.kind).where(Repo.id == repo_id))
+    return Kind(kind) if kind else None
+
+
+def _read(hub: Hub, git: GitRepo, repo_id: int, kind: Kind, commit: Commit) -> _Reading:
+    entries = git.entries(commit, recursive=True)
+    return _Reading(
+        commit=commit.oid,
+        facts=facts_at(hub, git, kind, commit),
+        findings=inspect(hub, repo_id, commit),
+        small_bytes=sum(entry.size or 0 for entry in entries if entry.kind == "file" and not entry.lfs),
+    )
+
+
+def _write(session: Session, repo: Repo, reading: _Reading) -> None:
+    if repo.head != reading.commit:
+        repo.updated_at = now()
+    facts = reading.facts
+    repo.head = reading.commit
+    repo.pipeline_tag = facts.pipeline_tag
+    repo.library = facts.library
+    repo.parameters = sum(facts.parameters.values()) or None
+    repo.card = dict(facts.card) if facts.card else None
+    repo.facts = dict(facts.details)
+    repo.findings = reading.findings
+    repo.stored_bytes = reading.small_bytes + _large_bytes(session, repo.id)
+    _write_tags(session, repo.id, facts.tags)
+
+
+def _write_tags(session: Session, repo_id: int, tags: tuple[str, ...]) -> None:
+    before = set(session.scalars(select(RepoTag.tag).where(RepoTag.repo_id == repo_id)))
+    if gone := before - set(tags):
+        session.execute(delete(RepoTag).where(RepoTag.repo_id == repo_id, RepoTag.tag.in_(gone)))
+    session.add_all(RepoTag(repo_id=repo_id, tag=tag) for tag in tags if tag not in before)
+
+
+def _large_bytes(session: Session, repo_id: int) -> int:
+    """The large files that the repository may reach, those of old commits included."""
+    size = select(func.coalesce(func.sum(Blob.size), 0)).join(RepoBlob, RepoBlob.sha256 == Blob.sha256)
+    return session.scalar(size.where(RepoBlob.repo_id == repo_id)) or 0
