@@ -6,6 +6,7 @@ Errors of the tree are printed in one line with what to do next; the exit code i
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -37,14 +38,16 @@ app = typer.Typer(
 MODEL: Final = "One model, on this machine"
 HUB: Final = "The server, and what it holds"
 ACCESS: Final = "Who you are there"
+VERBS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
+    MODEL: (doctor, serve, convert),
+    HUB: (up, push, pull, ls, rm),
+    ACCESS: (login, logout, env),
+}
 
-for _verb in (doctor, serve, convert):
-    app.command(rich_help_panel=MODEL)(_verb)
+for _panel, _verbs in VERBS.items():
+    for _verb in _verbs:
+        app.command(rich_help_panel=_panel)(_verb)
 app.add_typer(init, name="init", help="Write a starting file for you to edit.", rich_help_panel=MODEL)
-for _verb in (up, push, pull, ls, rm):
-    app.command(rich_help_panel=HUB)(_verb)
-for _verb in (login, logout, env):
-    app.command(rich_help_panel=ACCESS)(_verb)
 # What follows the command is the command's own: `lanza shell hf upload --help`.
 app.command(
     rich_help_panel=ACCESS,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from lanza.hub.names import Kind, RepoName
 
 _PIPELINE_LIBRARIES: Final = (None, "transformers")
+_TASK: Final = re.compile(r"[a-z0-9-]+")  # a card may say anything, and people paste what they see
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ def _python(name: RepoName, origin: str, task: str | None, library: str | None) 
     if library == "sentence-transformers":
         use = f'from sentence_transformers import SentenceTransformer as Model\n\nmodel = Model("{name.id}")'
         return [Snippet(title="sentence-transformers", text=setting + use)]
-    if library in _PIPELINE_LIBRARIES and task is not None:
+    if library in _PIPELINE_LIBRARIES and task is not None and _TASK.fullmatch(task):
         use = f'from transformers import pipeline\n\nask = pipeline("{task}", model="{name.id}")'
         return [Snippet(title="transformers", text=setting + use)]
     use = f'from huggingface_hub import snapshot_download\n\nfolder = snapshot_download("{name.id}")'
