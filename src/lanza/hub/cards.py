@@ -40,7 +40,7 @@ def read_card(content: bytes | str) -> Card:
         return Card(text=whole)
     text = whole[front.end() :]
     try:
-        data = parse_yaml(front[1])
+        data = parse_yaml("\n" * whole.count("\n", 0, front.start(1)) + front[1])
     except BadRequest as error:
         return Card(
             text=text, problem=f"the metadata at the top of README.md cannot be read: {error.message}"

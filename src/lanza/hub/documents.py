@@ -17,7 +17,7 @@ import yaml
 from lanza.errors import BadRequest
 
 DEEPEST: Final = 64
-LONGEST_YAML: Final = 2**20
+LONGEST_YAML: Final = 2**19
 
 _WIDEST: Final = 2**63
 
@@ -55,10 +55,13 @@ def parse_yaml(text: str) -> Any:
         _check_events(text, loader)
         return plain(yaml.load(text, Loader=loader))  # noqa: S506 -- both loaders are safe ones
     except yaml.MarkedYAMLError as error:
-        line = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise BadRequest(f"it is not valid YAML{line}: {error.problem}.") from error
+        raise BadRequest(f"{_line(error.problem_mark)}it is not valid YAML: {error.problem}.") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that cannot be
         raise BadRequest(f"it is not valid YAML: {error}.") from error
+
+
+def _line(mark: Any) -> str:
+    return f"at line {mark.line + 1} " if mark else ""
 
 
 def _check_events(text: str, loader: Any) -> None:
@@ -66,9 +69,7 @@ def _check_events(text: str, loader: Any) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.AliasEvent):
-            raise BadRequest(
-                f"line {event.start_mark.line + 1} uses an alias (*{event.anchor}): write it out."
-            )
+            raise BadRequest(f"{_line(event.start_mark)}it uses an alias (*{event.anchor}): write it out.")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST:

@@ -10,13 +10,13 @@ one begins: later changes neither repeat nor hide what did not change itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, select, tuple_
-from sqlalchemy.orm import InstrumentedAttribute, Session, defer
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, defer
 
 from lanza.auth.principal import Principal
 from lanza.database import Moment
@@ -130,7 +130,7 @@ def _column(order: str) -> InstrumentedAttribute[Any]:
 
 def _select(
     session: Session, caller: Principal, query: Query, column: InstrumentedAttribute[Any]
-) -> Select[tuple[Repo]]:
+) -> Select[Repo]:
     conditions: list[ColumnElement[bool]] = [
         exists().where(RepoTag.repo_id == Repo.id, RepoTag.tag == tag) for tag in query.tags
     ]
@@ -150,27 +150,32 @@ def _select(
     return chosen.options(*light).order_by(*order).limit(query.limit + 1)
 
 
-def _few(session: Session, query: Query) -> Select[tuple[int]] | None:
-    """The condition that leaves the fewest repositories, as a query for their numbers, if these are few."""
+def _few(session: Session, query: Query) -> Select[int] | None:
+    """A query for the numbers of few repositories, all that are looked for among them; if there is one."""
+    return next((it for it in _sources(session, query) if _count(session, it) <= FEW), None)
+
+
+def _sources(session: Session, query: Query) -> Iterator[Select[int]]:
+    """The conditions that an index can answer, the cheapest first."""
     ids = select(Repo.id).where(Repo.kind == query.kind.value).correlate(None)
-    sources = [_tagged(tag) for tag in query.tags]
     if query.author:
-        sources.append(ids.where(_owned_by(query.author)))
-    best = min(((_count(session, it), number) for number, it in enumerate(sources)), default=(FEW + 1, 0))
-    if best[0] <= FEW:
-        return sources[best[1]]
-    if query.words and _count(session, words := ids.where(*_with_words(query.words))) <= FEW:
-        return words
-    return None
+        yield ids.where(_owned_by(query.author))
+    if query.tags:
+        yield _tagged(sorted(query.tags, key=lambda tag: _count(session, _tagged([tag]))))
+    if query.words:
+        yield ids.where(*_with_words(query.words))
 
 
-def _count(session: Session, source: Select[tuple[int]]) -> int:
+def _count(session: Session, source: Select[int]) -> int:
     """How many there are, up to one more than `FEW`."""
     return session.scalar(select(func.count()).select_from(source.limit(FEW + 1).subquery())) or 0
 
 
-def _tagged(tag: str) -> Select[tuple[int]]:
-    return select(RepoTag.repo_id).where(RepoTag.tag == tag)
+def _tagged(tags: Sequence[str]) -> Select[int]:
+    """Those that have all of these tags, found by the first."""
+    other = aliased(RepoTag)
+    rest = [exists().where(other.repo_id == RepoTag.repo_id, other.tag == tag) for tag in tags[1:]]
+    return select(RepoTag.repo_id).where(RepoTag.tag == tags[0], *rest).correlate(None)
 
 
 def _plain_conditions(query: Query) -> list[ColumnElement[bool]]:

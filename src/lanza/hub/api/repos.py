@@ -135,10 +135,10 @@ def settings(
     hub: HubDep, caller: CallerDep, name: NameDep, wanted: Annotated[Settings, json_body(Settings)]
 ) -> dict[str, Any]:
     """Show or hide a repository, put a gate before it or take it away."""
-    gated = {None: None, False: ""}.get(wanted.gated, wanted.gated)  # type: ignore[arg-type]
-    if gated is True:
+    if wanted.gated is True:
         raise BadRequest("`gated` is auto, manual or false, and not true.")
-    changes = repos.Changes(visibility=_visibility(wanted), gated=gated)  # type: ignore[arg-type]
+    gated = "" if wanted.gated is False else wanted.gated
+    changes = repos.Changes(visibility=_visibility(wanted), gated=gated)
     with hub.database.writing() as session:
         repo = repos.change(session, caller, name, changes)
         return {
