@@ -1,0 +1,381 @@
+"""The git repositories of the Hub: real objects, so that history, branches and `git clone` are true.
+
+The model: each repository is a bare one in a folder named by its number in the database, so that moving it
+renames nothing. Large files are in it as pointers. Commits are made here; what git clients push comes in by
+`receive.py`. Reading goes through libgit2. Writing is one process at a time for each repository (`refs.py`):
+objects first, on the disk before a ref moves (`packs.py`). This module knows neither accounts nor blobs.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pygit2
+from pygit2.enums import RepositoryOpenFlag
+
+from lanza.errors import Conflict, EntryNotFound, PreconditionFailed, RepoNotFound, RevisionNotFound
+from lanza.hub import bare, history
+from lanza.hub.maintenance import tidy
+from lanza.hub.names import check_ref_name
+from lanza.hub.objects import Commit, Entry, Lfs, Ref, read_commit, write_pointer
+from lanza.hub.packs import Kind, Pack
+from lanza.hub.patterns import LARGE
+from lanza.hub.refs import BRANCH, MAIN, TAG, Move, Refs, branch_name, missing_branch, refuse_main, writing
+from lanza.hub.trees import (
+    FOLDER,
+    LINK,
+    MODULE,
+    Change,
+    Copy,
+    Delete,
+    DeleteFolder,
+    Draft,
+    Item,
+    Put,
+    PutLarge,
+    parse_tree,
+)
+
+__all__ = [
+    "Change",
+    "Commit",
+    "Copy",
+    "Delete",
+    "DeleteFolder",
+    "Entry",
+    "GitRepo",
+    "GitStore",
+    "Lfs",
+    "Put",
+    "PutLarge",
+    "Ref",
+]
+
+LARGE_FILES: Final = """7z arrow bin bz2 ckpt ftz gguf gz h5 joblib lfs.* mlmodel model msgpack npy npz onnx ot
+parquet pb pickle pkl pt pth rar safetensors saved_model/**/* tar.* tar tflite tgz wasm xz zip zst *tfevents*""".split()
+"""Which files a new repository keeps as large ones: by their ending, or by a pattern of their own."""
+
+_HEX: Final = re.compile(r"[0-9a-f]{7,40}")
+
+
+class GitStore:
+    """All repositories, below the folder `root`. `clock` gives the time of new commits."""
+
+    def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.root = root
+        self._clock = clock
+        # libgit2 syncs refs only when it is told to, once for the whole process.
+        pygit2.settings.enable_fsync_gitdir(True)
+
+    def folder(self, repo_id: int) -> Path:
+        return self.root / str(repo_id // 1000) / f"{repo_id}.git"
+
+    def create(self, repo_id: int, *, author: str) -> GitRepo:
+        """A new repository, with a first commit on main. What lay there belonged to nobody any more."""
+        with bare.making(self.folder(repo_id)) as folder:
+            repo = GitRepo(folder, clock=self._clock)
+            repo.begin([Put(".gitattributes", _attributes())], author=author, title="initial commit")
+        return self.open(repo_id)
+
+    def open(self, repo_id: int) -> GitRepo:
+        """RepoNotFound when its folder is missing."""
+        return GitRepo(self.folder(repo_id), clock=self._clock)
+
+    def remove(self, repo_id: int) -> None:
+        """Remove a repository with its history. Nothing happens when there is none."""
+        bare.remove(self.folder(repo_id))
+
+    def copy(self, from_id: int, to_id: int) -> GitRepo:
+        """A repository like another, with all of its history."""
+        source = self.open(from_id).folder
+        with bare.making(self.folder(to_id)) as folder, writing(source):
+            bare.replicate(source, folder)
+        return self.open(to_id)
+
+
+class GitRepo:
+    """One repository, for one request and one thread. Revisions are branches, tags, commits or refs."""
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.folder = folder
+        self._clock = clock
+        flags = RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH
+        try:
+            self._git = pygit2.Repository(folder, flags)
+        except pygit2.GitError as error:
+            raise RepoNotFound(f"the server has no files of this repository: {error}.") from error
+        self.refs = Refs(self._git, folder)
+
+    # Reading
+
+    def resolve(self, revision: str) -> Commit:
+        """The commit that a branch, a tag, a commit's id (from 7 digits) or a full ref names. RevisionNotFound."""
+        oid = self._find(revision)
+        if oid is None:
+            raise RevisionNotFound(f"there is no branch, tag or commit {revision!r} in this repository.")
+        return read_commit(self._commit(oid))
+
+    def entries(self, commit: Commit, path: str = "", *, recursive: bool) -> Iterator[Entry]:
+        """What is in a folder, in git's order; with `recursive`, each folder is followed by what is in it.
+
+        EntryNotFound when there is no such folder.
+        """
+        root = bytes.fromhex(commit.tree)
+        if path:
+            found = self._item(root, path)
+            if found is None or not found.is_folder:
+                raise EntryNotFound(f"there is no folder {path!r} at {commit.oid[:7]}.", commit=commit.oid)
+            root = found.oid
+        return self._entries(root, f"{path}/" if path else "", recursive=recursive)
+
+    def entry(self, commit: Commit, path: str) -> Entry | None:
+        """The file or folder at `path`, or None."""
+        found = self._item(bytes.fromhex(commit.tree), path)
+        return self._entry(found, path) if found is not None and found.mode != MODULE else None
+
+    def read(self, oid: str) -> bytes:
+        """The bytes of a file that git keeps, by an entry's `oid`; of a large file, its pointer."""
+        return self._read(bytes.fromhex(oid))
+
+    def last_changes(self, commit: Commit, paths: Iterable[str]) -> Mapping[str, Commit]:
+        """The commit that changed each path last. Those whose change lies far back are left out."""
+        return history.last_changes(self._git, commit.oid, paths)
+
+    def log(self, commit: Commit, *, skip: int = 0, limit: int) -> list[Commit]:
+        """The history of a commit, itself first."""
+        return history.log(self._git, commit.oid, skip=skip, limit=limit)
+
+    def pointers(self) -> Iterator[Lfs]:
+        """Every large file of any commit on any ref."""
+        targets = (self.refs.target(ref) for ref in self._git.listall_references())
+        return history.pointers(self._git, [target for target in targets if target])
+
+    def branches(self) -> list[Ref]:
+        return self.refs.branches()
+
+    def tags(self) -> list[Ref]:
+        return self.refs.tags()
+
+    # Writing
+
+    def commit(
+        self,
+        branch: str,
+        changes: Sequence[Change],
+        *,
+        author: str,
+        title: str,
+        description: str = "",
+        parent: str | None = None,
+    ) -> Commit:
+        """Put one commit on a branch; durable when this returns. One that changes nothing is not made.
+
+        RevisionNotFound for a branch that does not exist, PreconditionFailed when its head is not `parent`
+        (an id, or its first 7 digits and more), BadRequest and EntryNotFound for changes that cannot be.
+        """
+        with self._writing():
+            head = self._head(branch)
+            if parent is not None and not _means(parent, head.oid):
+                raise PreconditionFailed("A commit has happened since. Please refresh and try again.")
+            pack = Pack()
+            tree = self._apply(changes, pack, head)
+            if tree == head.tree:
+                return head
+            text = _message(title, description)
+            oid = self._add_commit(pack, tree, [head.oid], author=author, message=text)
+            self._publish(pack, Move(BRANCH + branch_name(branch), head.oid, oid))
+        return self.resolve(oid)
+
+    def begin(self, changes: Sequence[Change], *, author: str, title: str) -> None:
+        """The first commit of a repository that has none."""
+        pack = Pack()
+        tree = self._apply(changes, pack, None)
+        oid = self._add_commit(pack, tree, [], author=author, message=_message(title))
+        self._publish(pack, Move(BRANCH + MAIN, None, oid))
+
+    def squash(self, branch: str, message: str, author: str) -> Commit:
+        """Make a branch's history one commit, with the files as they are. RevisionNotFound."""
+        with self._writing():
+            head = self._head(branch)
+            pack = Pack()
+            oid = self._add_commit(pack, head.tree, [], author=author, message=_message(message))
+            self._publish(pack, Move(BRANCH + branch_name(branch), head.oid, oid))
+        return self.resolve(oid)
+
+    def create_branch(self, name: str, start: str = MAIN) -> None:
+        """Conflict when it exists, RevisionNotFound when `start` does not."""
+        target = self.resolve(start).oid
+        with self._writing():
+            self._create(BRANCH + check_ref_name(name), target)
+
+    def delete_branch(self, name: str) -> None:
+        """RevisionNotFound; BadRequest for main."""
+        refuse_main(branch_name(name))
+        self._delete(BRANCH + branch_name(name))
+
+    def create_tag(self, name: str, target: str = MAIN, message: str | None = None, *, author: str = "") -> None:
+        """A tag for a revision; with a message, an object of its own. Conflict, RevisionNotFound."""
+        oid = self.resolve(target).oid
+        with self._writing():
+            check_ref_name(name)
+            if message:
+                pack = Pack()
+                head = f"object {oid}\ntype commit\ntag {name}\ntagger {self._signature(author or 'Lanza')}\n\n"
+                oid = pack.add(Kind.TAG, _bytes(head + _message(message))).hex()
+                pack.write(self.folder / "objects")
+            self._create(TAG + name, oid)
+
+    def delete_tag(self, name: str) -> None:
+        """RevisionNotFound."""
+        self._delete(TAG + name.removeprefix(TAG))
+
+    def _create(self, ref: str, target: str) -> None:
+        if self.refs.value(ref) is not None:
+            raise Conflict(f"{ref.split('/', 2)[2]!r} exists already (as {ref}).")
+        self.refs.move([Move(ref, None, target)])
+
+    def _delete(self, ref: str) -> None:
+        with self._writing():
+            value = self.refs.value(ref)
+            if value is None:
+                raise RevisionNotFound(f"there is no {ref} in this repository.")
+            self.refs.move([Move(ref, value, None)])
+
+    def _publish(self, pack: Pack, move: Move) -> None:
+        """Objects first: a ref that leads to nothing would break the repository."""
+        pack.write(self.folder / "objects")
+        self.refs.move([move])
+        tidy(self.folder)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with writing(self.folder):
+            yield
+
+    # How a commit is put together
+
+    def _apply(self, changes: Sequence[Change], pack: Pack, head: Commit | None) -> str:
+        """The tree after the changes, its new objects added to `pack`."""
+        root, at = (bytes.fromhex(head.tree), head.oid) if head else (None, None)
+        draft = Draft(self._read, root, commit=at)
+        for change in changes:
+            match change:
+                case Put(path, content):
+                    draft.put(path, pack.add(Kind.BLOB, content))
+                case PutLarge(path, sha256, size):
+                    draft.put(path, pack.add(Kind.BLOB, write_pointer(sha256, size)))
+                case Copy(path, oid):
+                    draft.put(path, self._existing(oid, path))
+                case Delete(path):
+                    draft.delete(path)
+                case DeleteFolder(path):
+                    draft.delete_folder(path)
+        return draft.write(pack).hex()
+
+    def _existing(self, oid: str, path: str) -> bytes:
+        found = self._git.odb.exists(oid) and Kind(self._git.odb.read_header(oid)[0]) is Kind.BLOB
+        if not found:
+            raise EntryNotFound(f"{path!r} cannot be copied: there is no file {oid} in this repository.")
+        return bytes.fromhex(oid)
+
+    def _add_commit(
+        self, pack: Pack, tree: str, parents: Sequence[str], *, author: str, message: str
+    ) -> str:
+        who = self._signature(author)
+        lines = [f"tree {tree}", *(f"parent {oid}" for oid in parents), f"author {who}", f"committer {who}"]
+        return pack.add(Kind.COMMIT, _bytes("\n".join(lines) + "\n\n" + message)).hex()
+
+    def _signature(self, author: str) -> str:
+        """Name, address and time, as commits have them. Addresses of users are nobody's business."""
+        name = re.sub(r"[\x00-\x1f\x7f<>]", "", author).strip(" .,:;\"'") or "unknown"
+        address = re.sub(r"[^A-Za-z0-9._-]", "-", name)
+        return f"{name} <{address}@users.lanza.invalid> {int(self._clock())} +0000"
+
+    # What libgit2 has
+
+    def _find(self, revision: str) -> str | None:
+        if len(revision) == 40 and _HEX.fullmatch(revision):
+            return revision if self._is_commit(revision) else None
+        for ref in (BRANCH + revision, TAG + revision, revision):
+            # Only full names: git's other ways to name a commit are not for strangers.
+            whole = ref.startswith("refs/") or ref == "HEAD"
+            if whole and (oid := self.refs.target(ref)) is not None:
+                return oid
+        return self._expand(revision) if _HEX.fullmatch(revision) else None
+
+    def _expand(self, digits: str) -> str | None:
+        try:
+            oid = str(self._git.expand_id(digits))
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+        return oid if self._is_commit(oid) else None
+
+    def _is_commit(self, oid: str) -> bool:
+        return oid in self._git and isinstance(self._git[oid], pygit2.Commit)
+
+    def _commit(self, oid: str) -> pygit2.Commit:
+        found = self._git[oid]
+        assert isinstance(found, pygit2.Commit)
+        return found
+
+    def _head(self, branch: str) -> Commit:
+        oid = self.refs.target(BRANCH + branch_name(branch))
+        if oid is None:
+            raise missing_branch(branch_name(branch))
+        return read_commit(self._commit(oid))
+
+    def _read(self, oid: bytes) -> bytes:
+        return self._git.odb.read(pygit2.Oid(raw=oid))[1]
+
+    def _item(self, root: bytes, path: str) -> Item | None:
+        """The line of a tree that `path` leads to."""
+        found: Item | None = Item(b"", FOLDER, root)
+        for part in path.encode(errors="replace").split(b"/"):
+            if found is None or not found.is_folder:
+                return None
+            found = next((item for item in parse_tree(self._read(found.oid)) if item.name == part), None)
+        return found
+
+    def _entries(self, root: bytes, prefix: str, *, recursive: bool) -> Iterator[Entry]:
+        for item in parse_tree(self._read(root)):
+            if item.mode == MODULE:
+                continue
+            path = prefix + item.name.decode(errors="replace")
+            yield self._entry(item, path)
+            if recursive and item.is_folder:
+                yield from self._entries(item.oid, f"{path}/", recursive=True)
+
+    def _entry(self, item: Item, path: str) -> Entry:
+        oid = item.oid.hex()
+        if item.is_folder:
+            return Entry(path=path, kind="directory", oid=oid, size=0, lfs=None, mode=item.mode)
+        size = self._git.odb.read_header(oid)[1]
+        lfs = None if item.mode == LINK else history.large_file(self._git, item.oid, size)
+        return Entry(
+            path=path, kind="file", oid=oid, size=lfs.size if lfs else size, lfs=lfs, mode=item.mode
+        )
+
+
+def _attributes() -> bytes:
+    patterns = (it if "*" in it[:1] or "/" in it else f"*.{it}" for it in LARGE_FILES)
+    return "".join(f"{pattern} {LARGE}\n" for pattern in patterns).encode()
+
+
+def _means(parent: str, oid: str) -> bool:
+    return _HEX.fullmatch(parent.lower()) is not None and oid.startswith(parent.lower())
+
+
+def _message(title: str, description: str = "") -> str:
+    """A commit's text: its first line, and after an empty one the rest. Git takes no NUL there."""
+    first, _, rest = title.replace("\0", " ").strip().partition("\n")
+    body = "\n\n".join(part for text in (rest, description.replace("\0", " ")) if (part := text.strip()))
+    return f"{first.strip() or 'Change files'}\n" + (f"\n{body}\n" if body else "")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="replace")

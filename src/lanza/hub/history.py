@@ -1,0 +1,144 @@
+"""How a commit came to be: the commits before it, what changed a file last, which large files it ever held.
+
+Reads only, over libgit2. History is followed along first parents where there is a choice: what a merge
+brought counts as changed by the merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
+
+import pygit2
+from pygit2.enums import SortMode
+
+from lanza.hub.objects import LONGEST_POINTER, Commit, Lfs, read_commit, read_pointer
+from lanza.hub.trees import LINK, MODULE, Item, parse_tree
+
+FARTHEST: Final = 10_000
+"""Commits that are looked at to find what changed a file last."""
+
+MOST_LINES: Final = 3_000_000
+"""Lines of folders that are read for that. Wide folders with a long history end sooner."""
+
+
+def log(git: pygit2.Repository, oid: str, *, skip: int, limit: int) -> list[Commit]:
+    """`limit` of the commits that lead to `oid`, the newest first, without the first `skip`."""
+    walker = git.walk(oid, SortMode.TOPOLOGICAL | SortMode.TIME)
+    return [read_commit(commit) for commit in islice(walker, skip, skip + limit)]
+
+
+def last_changes(git: pygit2.Repository, oid: str, paths: Iterable[str]) -> dict[str, Commit]:
+    """For each path that the commit has, the commit that changed it last.
+
+    A path whose last change lies beyond `FARTHEST` commits or `MOST_LINES` is left out.
+    """
+    found: dict[str, Commit] = {}
+    commit = git[oid]
+    assert isinstance(commit, pygit2.Commit)
+    wanted = _by_folder(paths)
+    folders = _Folders(git)
+    for _ in range(FARTHEST):
+        parent = commit.parents[0] if commit.parent_ids else None
+        for folder, names in list(wanted.items()):
+            changed = folders.changed(commit, parent, folder, names)
+            if changed:
+                made = read_commit(commit)
+                found |= {_joined(folder, name): made for name in changed}
+            wanted[folder] = names - changed
+        wanted = {folder: names for folder, names in wanted.items() if names}
+        if parent is None or not wanted or folders.lines_read > MOST_LINES:
+            break
+        commit = parent
+    return found
+
+
+def _by_folder(paths: Iterable[str]) -> dict[bytes, set[bytes]]:
+    wanted: dict[bytes, set[bytes]] = {}
+    for path in paths:
+        folder, _, name = path.encode(errors="replace").rpartition(b"/")
+        wanted.setdefault(folder, set()).add(name)
+    return wanted
+
+
+def _joined(folder: bytes, name: bytes) -> str:
+    return (folder + b"/" + name if folder else name).decode(errors="replace")
+
+
+class _Folders:
+    """Reads folders of commits, those that were read last only once."""
+
+    _KEPT: Final = 64
+
+    def __init__(self, git: pygit2.Repository) -> None:
+        self._git = git
+        self._read: dict[bytes, dict[bytes, Item]] = {}
+        self.lines_read = 0
+
+    def changed(
+        self, commit: pygit2.Commit, parent: pygit2.Commit | None, path: bytes, names: set[bytes]
+    ) -> set[bytes]:
+        """Those of `names` in the folder `path` that are in `commit`, and not the same in `parent`."""
+        now, before = self._find(commit, path), self._find(parent, path)
+        if now == before:
+            return set()
+        new, old = self._lines(now), self._lines(before)
+        return {name for name in names if name in new and new[name] != old.get(name)}
+
+    def _find(self, commit: pygit2.Commit | None, path: bytes) -> bytes | None:
+        """The tree of the folder at `path`, or None."""
+        if commit is None:
+            return None
+        oid = commit.tree_id.raw
+        for part in path.split(b"/") if path else ():
+            line = self._lines(oid).get(part)
+            if line is None or not line.is_folder:
+                return None
+            oid = line.oid
+        return oid
+
+    def _lines(self, oid: bytes | None) -> dict[bytes, Item]:
+        if oid is None:
+            return {}
+        if oid not in self._read:
+            while len(self._read) >= self._KEPT:
+                del self._read[next(iter(self._read))]
+            data = self._git.odb.read(pygit2.Oid(raw=oid))[1]
+            self._read[oid] = {item.name: item for item in parse_tree(data)}
+            self.lines_read += len(self._read[oid])
+        return self._read[oid]
+
+
+def pointers(git: pygit2.Repository, heads: Iterable[str]) -> Iterator[Lfs]:
+    """Every large file that a commit in the history of `heads` has, each version once."""
+    walker = git.walk(None, SortMode.NONE)
+    for head in heads:
+        walker.push(head)
+    seen: set[bytes] = set()
+    for commit in walker:
+        yield from _pointers_in(git, commit.tree_id.raw, seen)
+
+
+def _pointers_in(git: pygit2.Repository, root: bytes, seen: set[bytes]) -> Iterator[Lfs]:
+    waiting = [root]
+    while waiting:
+        tree = waiting.pop()
+        if tree in seen:
+            continue
+        seen.add(tree)
+        for item in parse_tree(git.odb.read(pygit2.Oid(raw=tree))[1]):
+            if item.is_folder:
+                waiting.append(item.oid)
+            elif item.mode not in (LINK, MODULE) and item.oid not in seen:
+                seen.add(item.oid)
+                size = git.odb.read_header(pygit2.Oid(raw=item.oid))[1]
+                if (large := large_file(git, item.oid, size)) is not None:
+                    yield large
+
+
+def large_file(git: pygit2.Repository, oid: bytes, size: int) -> Lfs | None:
+    """The large file that the blob `oid`, of `size` bytes, is a pointer to, or None."""
+    if size > LONGEST_POINTER:
+        return None
+    return read_pointer(git.odb.read(pygit2.Oid(raw=oid))[1])
