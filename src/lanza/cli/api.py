@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from lanza.cli.context import Context
 from lanza.errors import (
@@ -31,14 +32,21 @@ _ERRORS: Final[Mapping[int, type[LanzaError]]] = {
 }
 
 
-def call(context: Context, method: str, path: str, body: Any = None) -> Any:
-    """The decoded answer. Unavailable when the server cannot be reached, else the error that it names."""
+def call(
+    context: Context, method: str, path: str, body: Any = None, *, form: Mapping[str, str] | None = None
+) -> Any:
+    """The decoded answer; `body` goes as JSON, `form` as a form.
+
+    Unavailable when the server cannot be reached, else the error that it names.
+    """
+    kind, content = "application/json", None if body is None else json.dumps(body).encode()
+    if form is not None:
+        kind, content = "application/x-www-form-urlencoded", urlencode(form).encode()
     request = urllib.request.Request(  # noqa: S310 -- `clean_url` lets nothing but http and https through
-        context.url + path, method=method, data=None if body is None else json.dumps(body).encode()
+        context.url + path, method=method, data=content, headers={"Accept": "application/json"}
     )
-    request.add_header("Accept", "application/json")
-    if body is not None:
-        request.add_header("Content-Type", "application/json")
+    if content is not None:
+        request.add_header("Content-Type", kind)
     if context.token:
         request.add_header("Authorization", f"Bearer {context.token}")
     try:
