@@ -16,7 +16,12 @@ from lanza.cli.context import Context
 from lanza.cli.environment import environment_of, variables
 
 MINE = Context(url="http://127.0.0.1:8420", token="lz_o'clock")
+SOURCE = Path(__file__).parents[3] / "src"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "LANZA_HOME": str(home), "PYTHONPATH": str(SOURCE)}
 
 
 def test_all_names_of_the_token_are_set(tmp_path: Path) -> None:
@@ -94,7 +99,7 @@ def test_shell_runs_one_command_with_all_of_it_and_gives_its_exit_code(tmp_path:
             "-c",
             'echo "$HF_ENDPOINT"; exit 7',
         ],
-        env={**os.environ, "LANZA_HOME": str(tmp_path), "HF_TOKEN": "hf_old"},
+        env=environment(tmp_path) | {"HF_TOKEN": "hf_old"},
         capture_output=True,
         text=True,
         check=False,
@@ -107,7 +112,7 @@ def test_shell_runs_one_command_with_all_of_it_and_gives_its_exit_code(tmp_path:
 def test_a_command_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "lanza", "shell", "--server", MINE.url, "no-such-command"],
-        env={**os.environ, "LANZA_HOME": str(tmp_path)},
+        env=environment(tmp_path),
         capture_output=True,
         text=True,
         check=False,

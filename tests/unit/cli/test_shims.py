@@ -52,7 +52,7 @@ def test_writing_the_shims_twice_changes_nothing(tmp_path: Path) -> None:
 def test_the_shim_runs_and_says_what_it_became(tmp_path: Path) -> None:
     done = subprocess.run(
         [write_shims(tmp_path) / "huggingface-cli", "delete-cache"],
-        env=dict(os.environ),
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")},
         capture_output=True,
         text=True,
         check=False,
