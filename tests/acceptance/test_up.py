@@ -324,7 +324,7 @@ def test_users_are_for_administrators(
     assert "eva" not in lanza(boss, "users", "ls", "--json").stdout
 
 
-# --- the tutorial's command line -----------------------------------------------------------------------------
+# --- the tutorial's command line ---------------------------------------------------------------------------
 
 
 def test_huggingface_cli_has_the_prompts_and_lines_of_tutorials(home: Path, server: Hub, ana: User) -> None:

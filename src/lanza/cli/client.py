@@ -68,10 +68,10 @@ def _told(chosen: Context) -> Iterator[None]:
 
 
 def _transport_error() -> type[Exception]:
-    """What the client's HTTP library raises when nobody answers: its name depends on the release."""
-    try:
-        from httpx2 import TransportError
-    except ModuleNotFoundError:
-        from httpx import TransportError  # type: ignore[no-redef]
-    found: type[Exception] = TransportError
+    """What the client's HTTP library raises when nobody answers: which one it is depends on the release."""
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    name = "httpx2" if find_spec("httpx2") else "httpx"
+    found: type[Exception] = import_module(name).TransportError
     return found

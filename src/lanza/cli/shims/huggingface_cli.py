@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from logging import INFO
 from typing import Any, Final
 
 from lanza.cli.extras import needs
@@ -108,7 +109,7 @@ def _login(arguments: Sequence[str]) -> int:
             print("Token can be pasted using 'Right-Click'.")
         token = _secret("Enter your token (input will not be visible): ")
         for_git = _yes("Add token as git credential? (Y/n) ")
-    logging.set_verbosity_info()  # its lines: valid or not, and where the token is kept
+    logging.set_verbosity(INFO)  # its lines: valid or not, and where the token is kept
     return _said(lambda: login(token=token, add_to_git_credential=for_git))
 
 
