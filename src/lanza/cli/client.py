@@ -63,15 +63,13 @@ def _told(chosen: Context) -> Iterator[None]:
         raise BadRequest(f"{chosen.url} refused: {said}") from error
     except HFValidationError as error:
         raise UsageError(str(error)) from error
-    except _transport_error() as error:
+    except _transport_errors() as error:
         raise Unavailable(f"cannot talk to {chosen.url}: {error}. Is `lanza up` running there?") from error
 
 
-def _transport_error() -> type[Exception]:
+def _transport_errors() -> tuple[type[Exception], ...]:
     """What the client's HTTP library raises when nobody answers: which one it is depends on the release."""
     from importlib import import_module
     from importlib.util import find_spec
 
-    name = "httpx2" if find_spec("httpx2") else "httpx"
-    found: type[Exception] = import_module(name).TransportError
-    return found
+    return tuple(import_module(name).TransportError for name in ("httpx2", "httpx") if find_spec(name))

@@ -249,7 +249,7 @@ def _facts(repo: Repo) -> list[tuple[str, str]]:
         ("Task", repo.pipeline_tag),
         ("Library", repo.library),
         ("Licence", str(license_name) if license_name else None),
-        ("Parameters", f"{repo.parameters:,}" if repo.parameters else None),
+        ("Parameters", amount(repo.parameters) if repo.parameters else None),
         ("Size", size(repo.stored_bytes)),
         ("Downloads", f"{repo.downloads:,}"),
         ("Likes", f"{repo.likes:,}"),
@@ -291,7 +291,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"size": size, "day": day, "quoted": lambda text: quote(text, safe="/"), "part": _part}
+    made.filters |= {
+        "amount": amount,
+        "size": size,
+        "day": day,
+        "quoted": lambda text: quote(text, safe="/"),
+        "part": _part,
+    }
     made.globals |= {"version": __version__, "query_of": query_of, "kinds": tuple(Kind)}
     return made
 
@@ -315,6 +321,14 @@ def size(count: int) -> str:
             break
         value /= 1000
     return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
+
+
+def amount(count: int) -> str:
+    """A number for people: 312, 66.0 k, 22.7 M, 7.6 B."""
+    for limit, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if count >= limit:
+            return f"{count / limit:.1f} {unit}"
+    return str(count)
 
 
 def day(moment: datetime) -> str:
