@@ -84,7 +84,9 @@ def test_large_files_that_no_line_covers_get_one_each() -> None:
     assert with_large(made, paths) == made
 
 
-NAMES = st.text(st.sampled_from("ab*?[]\\! #\"'ñ{}-"), min_size=1, max_size=6).filter(lambda n: n.strip() == n)
+NAMES = st.text(st.sampled_from("ab*?[]\\! #\"'ñ{}-"), min_size=1, max_size=6).filter(
+    lambda n: n.strip() == n
+)
 
 
 @given(st.lists(NAMES, min_size=1, max_size=3).map("/".join))

@@ -30,13 +30,16 @@ def test_one_range_is_served(asked: str, found: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", ["", "bytes=-", "bytes=5-2", "bytes=0-1,4-5", "lines=1-2", "bytes=a-b", "bytes=1", f"bytes={'9' * 30}-"]
+    "asked",
+    ["", "bytes=-", "bytes=5-2", "bytes=0-1,4-5", "lines=1-2", "bytes=a-b", "bytes=1", f"bytes={'9' * 30}-"],
 )
 def test_what_makes_no_sense_or_is_several_gets_the_whole_file(asked: str) -> None:
     assert span(asked) is None
 
 
-@pytest.mark.parametrize(("asked", "size"), [("bytes=10-", 10), ("bytes=99-", 10), ("bytes=0-", 0), ("bytes=-0", 10)])
+@pytest.mark.parametrize(
+    ("asked", "size"), [("bytes=10-", 10), ("bytes=99-", 10), ("bytes=0-", 0), ("bytes=-0", 10)]
+)
 def test_a_range_behind_the_end_is_refused_with_the_size(asked: str, size: int) -> None:
     with pytest.raises(RangeNotSatisfiable) as raised:
         span(asked, size)
