@@ -6,24 +6,18 @@ safe first (`prose.py`). Pages show what the API would tell the same caller, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
-from functools import cache
-from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from fastapi import APIRouter
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from lanza import __version__
 from lanza.auth.principal import Principal
-from lanza.errors import EntryNotFound, LanzaError, NotFound, Unauthorized
+from lanza.errors import EntryNotFound, NotFound, Unauthorized
+from lanza.hub import html
 from lanza.hub.access import check_content, find_repo, name_of, visible
 from lanza.hub.api.dependencies import CallerDep, HubDep, NameDep, OriginDep
 from lanza.hub.cards import CARD, read_card
@@ -37,31 +31,26 @@ from lanza.hub.snippets import snippets
 
 router: Final = APIRouter(include_in_schema=False)
 
-TEMPLATES: Final = Path(__file__).parent / "templates"
 PER_PAGE: Final = 50
 LAST_PAGE: Final = 200
 MOST_FILES: Final = 1000
 LONGEST_SHOWN: Final = 2**19
 """Bytes of a text file that a page shows."""
 
-POLICY: Final = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
-)
 REPO: Final = "/{plural:prefix}{repo:repo}"
 
 
 @router.api_route("/assets/lanza.css", methods=["GET", "HEAD"])
 def style() -> Response:
     """The one style sheet."""
-    text = (TEMPLATES / "lanza.css").read_text(encoding="utf-8")
+    text = (html.TEMPLATES / "lanza.css").read_text(encoding="utf-8")
     return Response(text, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
 
 
 @router.api_route("/favicon.ico", methods=["GET", "HEAD"])
 def icon() -> Response:
     """The icon that browsers ask for."""
-    text = (TEMPLATES / "lanza.svg").read_text(encoding="utf-8")
+    text = (html.TEMPLATES / "lanza.svg").read_text(encoding="utf-8")
     return Response(text, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
 
 
@@ -101,7 +90,7 @@ def repository(hub: HubDep, caller: CallerDep, name: NameDep, origin: OriginDep)
     name = name_of(repo)
     git, commit = _open(hub, repo, "main")
     card = read_card(text_at(git, commit, CARD))
-    return _page(
+    return html.page(
         "repository.html",
         **_of(repo, "card"),
         commit=commit,
@@ -123,7 +112,7 @@ def folder(hub: HubDep, caller: CallerDep, name: NameDep, rev: str, path: str = 
     repo = _found(hub, caller, name)
     git, commit = _open(hub, repo, rev)
     path = path.strip("/")
-    return _page(
+    return html.page(
         "tree.html",
         **_of(repo, "files"),
         revision=rev,
@@ -144,7 +133,7 @@ def file(hub: HubDep, caller: CallerDep, name: NameDep, rev: str, path: str) -> 
         raise EntryNotFound(f"{name} has no file {path!r} at {rev}.", commit=commit.oid)
     shown = not entry.lfs and entry.size <= LONGEST_SHOWN
     text = _text(git.read(entry.oid)) if shown else None
-    return _page(
+    return html.page(
         "file.html", **_of(repo, "files"), revision=rev, path=path, commit=commit, entry=entry, text=text
     )
 
@@ -156,7 +145,7 @@ def history(hub: HubDep, caller: CallerDep, name: NameDep, rev: str, page: int =
     git, commit = _open(hub, repo, rev)
     page = _bounded(page)
     commits = git.log(commit, skip=(page - 1) * PER_PAGE, limit=PER_PAGE + 1)
-    return _page(
+    return html.page(
         "history.html",
         **_of(repo, "history"),
         revision=rev,
@@ -171,18 +160,7 @@ def commit(hub: HubDep, caller: CallerDep, name: NameDep, rev: str) -> Response:
     """One commit: who, when and why."""
     repo = _found(hub, caller, name)
     _, found = _open(hub, repo, rev)
-    return _page("commit.html", **_of(repo, "history"), commit=found, revision=found.oid)
-
-
-def error_page(error: LanzaError) -> str:
-    """The body of an answer that a person reads."""
-    try:
-        title = HTTPStatus(error.status).phrase
-    except ValueError:
-        title = "Error"
-    return (
-        _environment().get_template("error.html").render(status=error.status, title=title, message=str(error))
-    )
+    return html.page("commit.html", **_of(repo, "history"), commit=found, revision=found.oid)
 
 
 def _listing(
@@ -193,7 +171,7 @@ def _listing(
         repos = _repos(session, caller, kind, q=q, page=page, namespace=namespace)
     if namespace is not None and not repos and not q:
         raise NotFound(f"{namespace!r} has no {kind.plural} here that you may see.")
-    return _page(
+    return html.page(
         "listing.html",
         kind=kind,
         namespace=namespace,
@@ -249,11 +227,11 @@ def _facts(repo: Repo) -> list[tuple[str, str]]:
         ("Task", repo.pipeline_tag),
         ("Library", repo.library),
         ("Licence", str(license_name) if license_name else None),
-        ("Parameters", amount(repo.parameters) if repo.parameters else None),
-        ("Size", size(repo.stored_bytes)),
+        ("Parameters", html.amount(repo.parameters) if repo.parameters else None),
+        ("Size", html.size(repo.stored_bytes)),
         ("Downloads", f"{repo.downloads:,}"),
         ("Likes", f"{repo.likes:,}"),
-        ("Changed", day(repo.updated_at)),
+        ("Changed", html.day(repo.updated_at)),
     ]
     return [(label, value) for label, value in found if value]
 
@@ -274,62 +252,3 @@ def _text(content: bytes) -> str | None:
 
 def _bounded(page: int) -> int:
     return min(max(page, 1), LAST_PAGE)
-
-
-def _page(template: str, **values: Any) -> Response:
-    text = _environment().get_template(template).render(values)
-    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "private, no-cache"}
-    return Response(text, media_type="text/html; charset=utf-8", headers=headers)
-
-
-@cache
-def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
-        "amount": amount,
-        "size": size,
-        "day": day,
-        "quoted": lambda text: quote(text, safe="/"),
-        "part": _part,
-    }
-    made.globals |= {"version": __version__, "query_of": query_of, "kinds": tuple(Kind)}
-    return made
-
-
-def _part(text: str) -> str:
-    """A text as one part of a path."""
-    return quote(text, safe="")
-
-
-def query_of(**values: Any) -> str:
-    """A query with those of `values` that say something."""
-    said: Mapping[str, Any] = {name: value for name, value in values.items() if value not in (None, "", 1)}
-    return f"?{urlencode(said)}" if said else ""
-
-
-def size(count: int) -> str:
-    """Bytes for people: 17 B, 1.4 kB, 256 MB."""
-    value, units = float(count), ("B", "kB", "MB", "GB", "TB")
-    for unit in units:
-        if value < 999.5 or unit == units[-1]:
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
-
-
-def amount(count: int) -> str:
-    """A number for people: 312, 66.0 k, 22.7 M, 7.6 B."""
-    for limit, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if count >= limit:
-            return f"{count / limit:.1f} {unit}"
-    return str(count)
-
-
-def day(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d")

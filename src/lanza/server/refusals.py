@@ -36,7 +36,7 @@ from lanza.errors import (
     Unauthorized,
     Unavailable,
 )
-from lanza.hub.pages import POLICY, error_page
+from lanza.hub.html import POLICY, error_page
 
 CODES: Final[Mapping[type[LanzaError], str]] = {
     RepoNotFound: "RepoNotFound",
