@@ -7,9 +7,12 @@ commit has the last word.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -17,13 +20,13 @@ from sqlalchemy.orm import Session
 from lanza.database import now
 from lanza.hub.evidence import gather
 from lanza.hub.facts import Facts, facts_of
-from lanza.hub.git import Commit, GitRepo
+from lanza.hub.git import GitRepo
 from lanza.hub.hub import Hub
 from lanza.hub.inspection import inspect
 from lanza.hub.names import Kind
+from lanza.hub.objects import Commit
 from lanza.hub.records import Blob, Repo, RepoBlob, RepoTag
-
-MAIN: Final = "main"
+from lanza.hub.refs import MAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class _Reading:
     commit: str
     facts: Facts
     findings: list[dict[str, Any]]
-    small_bytes: int
+    git_bytes: int
 
 
 def refresh(hub: Hub, repo_id: int) -> None:
@@ -78,12 +81,11 @@ def _kind(hub: Hub, repo_id: int) -> Kind | None:
 
 
 def _read(hub: Hub, git: GitRepo, repo_id: int, kind: Kind, commit: Commit) -> _Reading:
-    entries = git.entries(commit, recursive=True)
     return _Reading(
         commit=commit.oid,
         facts=facts_at(hub, git, kind, commit),
         findings=inspect(hub, repo_id, commit),
-        small_bytes=sum(entry.size or 0 for entry in entries if entry.kind == "file" and not entry.lfs),
+        git_bytes=_bytes_below(git.folder),
     )
 
 
@@ -98,7 +100,7 @@ def _write(session: Session, repo: Repo, reading: _Reading) -> None:
     repo.card = dict(facts.card) if facts.card else None
     repo.facts = dict(facts.details)
     repo.findings = reading.findings
-    repo.stored_bytes = reading.small_bytes + _large_bytes(session, repo.id)
+    repo.stored_bytes = reading.git_bytes + _large_bytes(session, repo.id)
     _write_tags(session, repo.id, facts.tags)
 
 
@@ -107,6 +109,16 @@ def _write_tags(session: Session, repo_id: int, tags: tuple[str, ...]) -> None:
     if gone := before - set(tags):
         session.execute(delete(RepoTag).where(RepoTag.repo_id == repo_id, RepoTag.tag.in_(gone)))
     session.add_all(RepoTag(repo_id=repo_id, tag=tag) for tag in tags if tag not in before)
+
+
+def _bytes_below(folder: Path) -> int:
+    """What the files in a folder hold, while others may be removed from it."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(parent, name).stat().st_size
+    return total
 
 
 def _large_bytes(session: Session, repo_id: int) -> int:

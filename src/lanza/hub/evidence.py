@@ -16,7 +16,8 @@ from typing import Any, Final
 from lanza.hub.blobs import BlobStore
 from lanza.hub.cards import CARD, Card, read_card
 from lanza.hub.documents import json_object
-from lanza.hub.git import Commit, Entry, GitRepo
+from lanza.hub.git import GitRepo
+from lanza.hub.objects import Commit, Entry
 
 MOST_CARD: Final = 2 * 2**20
 MOST_DOCUMENT: Final = 8 * 2**20
@@ -142,6 +143,4 @@ def _is_shape(shape: Iterable[Any]) -> bool:
 
 def _size(entry: Entry | None) -> int | None:
     """How many bytes a file has; None for no file."""
-    if entry is None or entry.kind != "file":
-        return None
-    return entry.lfs.size if entry.lfs else entry.size
+    return entry.size if entry is not None and entry.kind == "file" else None

@@ -15,8 +15,8 @@ from typing import Any, Final
 from lanza.errors import BadRequest
 from lanza.hub.access import name_of
 from lanza.hub.facts import Facts
-from lanza.hub.git import Entry
 from lanza.hub.names import Kind
+from lanza.hub.objects import Entry
 from lanza.hub.records import Repo
 
 
@@ -169,7 +169,7 @@ def _sibling(entry: Entry, with_sizes: bool) -> dict[str, Any]:
     made: dict[str, Any] = {"rfilename": entry.path}
     if not with_sizes:
         return made
-    made |= {"blobId": entry.oid, "size": entry.lfs.size if entry.lfs else entry.size}
+    made |= {"blobId": entry.oid, "size": entry.size}
     if entry.lfs:
         made["lfs"] = {
             "sha256": entry.lfs.sha256,

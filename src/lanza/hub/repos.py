@@ -50,7 +50,6 @@ def create(
     """
     with hub.database.writing() as session:
         repo = _add(session, caller, name, visibility=visibility, settings=settings or {})
-        hub.git.remove(repo.id)
         hub.git.create(repo.id, author=caller.name)
     refresh(hub, repo.id)
     return name_of(repo)
@@ -92,7 +91,6 @@ def duplicate(
         repo = _add(session, caller, to, visibility=visibility, settings=dict(source.settings))
         check_room(session, hub, session.get_one(Account, repo.owner_id), source.stored_bytes)
         _share_blobs(session, source.id, repo.id)
-        hub.git.remove(repo.id)
         hub.git.copy(source.id, repo.id)
     refresh(hub, repo.id)
     return name_of(repo)

@@ -23,9 +23,9 @@ from lanza.hub.api.dependencies import CallerDep, HubDep
 from lanza.hub.api.paths import cursor_of, next_page
 from lanza.hub.catalog import recorded
 from lanza.hub.facts import FILE_TAGS, Facts
-from lanza.hub.git import Entry
 from lanza.hub.hub import Hub
 from lanza.hub.names import Kind
+from lanza.hub.objects import Entry
 from lanza.hub.records import Like, Repo, RepoTag
 
 router = APIRouter()

@@ -11,10 +11,11 @@ from fastapi import APIRouter
 from lanza.auth.principal import Principal, Scope
 from lanza.hub.access import find_repo
 from lanza.hub.api.dependencies import CallerDep, HubDep, NameDep, json_body
-from lanza.hub.catalog import MAIN, refresh
-from lanza.hub.git import Ref
+from lanza.hub.catalog import refresh
 from lanza.hub.hub import Hub
 from lanza.hub.names import RepoName, check_ref_name
+from lanza.hub.objects import Ref
+from lanza.hub.refs import MAIN
 
 router = APIRouter(prefix="/api/{plural:kind}/{repo:repo}")
 
@@ -73,7 +74,7 @@ def create_tag(
 ) -> dict[str, Any]:
     """Tag a revision, with a message or without."""
     git = hub.git.open(_find(hub, caller, name, Scope.WRITE))
-    git.create_tag(check_ref_name(wanted.tag), rev, wanted.message)
+    git.create_tag(check_ref_name(wanted.tag), rev, wanted.message, author=caller.name)
     return {}
 
 

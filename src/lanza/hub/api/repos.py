@@ -25,12 +25,13 @@ from lanza.hub import info, repos
 from lanza.hub.access import check_content, find_repo, name_of
 from lanza.hub.api.dependencies import CallerDep, HubDep, NameDep, OriginDep, json_body
 from lanza.hub.api.paths import cursor_of, next_page
-from lanza.hub.catalog import MAIN, facts_at, recorded
-from lanza.hub.git import Entry
+from lanza.hub.catalog import facts_at, recorded
 from lanza.hub.hub import Hub
 from lanza.hub.inspection import security_status
 from lanza.hub.names import Kind, RepoName, parse_repo
+from lanza.hub.objects import Entry
 from lanza.hub.records import Like, Repo
+from lanza.hub.refs import MAIN
 from lanza.hub.search import tags_of
 
 router = APIRouter()
