@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Final
 
 import pygit2
@@ -22,12 +23,21 @@ from lanza.errors import Conflict, EntryNotFound, PreconditionFailed, RepoNotFou
 from lanza.hub import bare, history
 from lanza.hub.maintenance import tidy
 from lanza.hub.names import check_ref_name
-from lanza.hub.objects import Commit, Entry, Lfs, Ref, read_commit, write_pointer
+from lanza.hub.objects import (
+    Commit,
+    Entry,
+    Lfs,
+    Ref,
+    read_commit,
+    write_commit,
+    write_message,
+    write_pointer,
+    write_tag,
+)
 from lanza.hub.packs import Kind, Pack
 from lanza.hub.patterns import LARGE
 from lanza.hub.refs import BRANCH, MAIN, TAG, Move, Refs, branch_name, missing_branch, refuse_main, writing
 from lanza.hub.trees import (
-    FOLDER,
     LINK,
     MODULE,
     Change,
@@ -35,6 +45,7 @@ from lanza.hub.trees import (
     Delete,
     DeleteFolder,
     Draft,
+    Folders,
     Item,
     Put,
     PutLarge,
@@ -56,19 +67,29 @@ __all__ = [
     "Ref",
 ]
 
-LARGE_FILES: Final = """7z arrow bin bz2 ckpt ftz gguf gz h5 joblib lfs.* mlmodel model msgpack npy npz onnx ot
-parquet pb pickle pkl pt pth rar safetensors saved_model/**/* tar.* tar tflite tgz wasm xz zip zst *tfevents*""".split()
-"""Which files a new repository keeps as large ones: by their ending, or by a pattern of their own."""
+LARGE_FILES: Final = (
+    *("7z", "arrow", "bin", "bz2", "ckpt", "ftz", "gguf", "gz", "h5", "joblib", "lfs.*", "mlmodel", "model"),
+    *("msgpack", "npy", "npz", "onnx", "ot", "parquet", "pb", "pickle", "pkl", "pt", "pth", "rar"),
+    *("safetensors", "tar", "tar.*", "tflite", "tgz", "wasm", "xz", "zip", "zst"),
+)
+"""Which files a new repository keeps as large ones, by what follows the last dot."""
+
+MOST_PROGRAMS: Final = 32
+"""How many of git's own programs serve clients at once."""
 
 _HEX: Final = re.compile(r"[0-9a-f]{7,40}")
 
 
 class GitStore:
-    """All repositories, below the folder `root`. `clock` gives the time of new commits."""
+    """All repositories, below the folder `root`.
+
+    `clock` gives the time of new commits; `programs` counts what runs for git clients.
+    """
 
     def __init__(self, root: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.root = root
         self._clock = clock
+        self.programs = BoundedSemaphore(MOST_PROGRAMS)
         # libgit2 syncs refs only when it is told to, once for the whole process.
         pygit2.settings.enable_fsync_gitdir(True)
 
@@ -109,12 +130,13 @@ class GitRepo:
             self._git = pygit2.Repository(folder, flags)
         except pygit2.GitError as error:
             raise RepoNotFound(f"the server has no files of this repository: {error}.") from error
+        self._folders = Folders(self._read)
         self.refs = Refs(self._git, folder)
 
     # Reading
 
     def resolve(self, revision: str) -> Commit:
-        """The commit that a branch, a tag, a commit's id (from 7 digits) or a full ref names. RevisionNotFound."""
+        """The commit that a branch, a tag, an id (from 7 digits) or a full ref names. RevisionNotFound."""
         oid = self._find(revision)
         if oid is None:
             raise RevisionNotFound(f"there is no branch, tag or commit {revision!r} in this repository.")
@@ -125,17 +147,14 @@ class GitRepo:
 
         EntryNotFound when there is no such folder.
         """
-        root = bytes.fromhex(commit.tree)
-        if path:
-            found = self._item(root, path)
-            if found is None or not found.is_folder:
-                raise EntryNotFound(f"there is no folder {path!r} at {commit.oid[:7]}.", commit=commit.oid)
-            root = found.oid
-        return self._entries(root, f"{path}/" if path else "", recursive=recursive)
+        found = self._item(commit, path)
+        if found is None or not found.is_folder:
+            raise EntryNotFound(f"there is no folder {path!r} at {commit.oid[:7]}.", commit=commit.oid)
+        return self._entries(found.oid, f"{path}/" if path else "", recursive=recursive)
 
     def entry(self, commit: Commit, path: str) -> Entry | None:
         """The file or folder at `path`, or None."""
-        found = self._item(bytes.fromhex(commit.tree), path)
+        found = self._item(commit, path)
         return self._entry(found, path) if found is not None and found.mode != MODULE else None
 
     def read(self, oid: str) -> bytes:
@@ -186,7 +205,7 @@ class GitRepo:
             tree = self._apply(changes, pack, head)
             if tree == head.tree:
                 return head
-            text = _message(title, description)
+            text = write_message(title, description)
             oid = self._add_commit(pack, tree, [head.oid], author=author, message=text)
             self._publish(pack, Move(BRANCH + branch_name(branch), head.oid, oid))
         return self.resolve(oid)
@@ -195,7 +214,7 @@ class GitRepo:
         """The first commit of a repository that has none."""
         pack = Pack()
         tree = self._apply(changes, pack, None)
-        oid = self._add_commit(pack, tree, [], author=author, message=_message(title))
+        oid = self._add_commit(pack, tree, [], author=author, message=write_message(title))
         self._publish(pack, Move(BRANCH + MAIN, None, oid))
 
     def squash(self, branch: str, message: str, author: str) -> Commit:
@@ -203,7 +222,7 @@ class GitRepo:
         with self._writing():
             head = self._head(branch)
             pack = Pack()
-            oid = self._add_commit(pack, head.tree, [], author=author, message=_message(message))
+            oid = self._add_commit(pack, head.tree, [], author=author, message=write_message(message))
             self._publish(pack, Move(BRANCH + branch_name(branch), head.oid, oid))
         return self.resolve(oid)
 
@@ -218,15 +237,19 @@ class GitRepo:
         refuse_main(branch_name(name))
         self._delete(BRANCH + branch_name(name))
 
-    def create_tag(self, name: str, target: str = MAIN, message: str | None = None, *, author: str = "") -> None:
+    def create_tag(
+        self, name: str, target: str = MAIN, message: str | None = None, *, author: str = ""
+    ) -> None:
         """A tag for a revision; with a message, an object of its own. Conflict, RevisionNotFound."""
         oid = self.resolve(target).oid
         with self._writing():
             check_ref_name(name)
             if message:
                 pack = Pack()
-                head = f"object {oid}\ntype commit\ntag {name}\ntagger {self._signature(author or 'Lanza')}\n\n"
-                oid = pack.add(Kind.TAG, _bytes(head + _message(message))).hex()
+                time = int(self._clock())
+                oid = pack.add(
+                    Kind.TAG, write_tag(name, oid, author=author, time=time, message=message)
+                ).hex()
                 pack.write(self.folder / "objects")
             self._create(TAG + name, oid)
 
@@ -283,18 +306,9 @@ class GitRepo:
             raise EntryNotFound(f"{path!r} cannot be copied: there is no file {oid} in this repository.")
         return bytes.fromhex(oid)
 
-    def _add_commit(
-        self, pack: Pack, tree: str, parents: Sequence[str], *, author: str, message: str
-    ) -> str:
-        who = self._signature(author)
-        lines = [f"tree {tree}", *(f"parent {oid}" for oid in parents), f"author {who}", f"committer {who}"]
-        return pack.add(Kind.COMMIT, _bytes("\n".join(lines) + "\n\n" + message)).hex()
-
-    def _signature(self, author: str) -> str:
-        """Name, address and time, as commits have them. Addresses of users are nobody's business."""
-        name = re.sub(r"[\x00-\x1f\x7f<>]", "", author).strip(" .,:;\"'") or "unknown"
-        address = re.sub(r"[^A-Za-z0-9._-]", "-", name)
-        return f"{name} <{address}@users.lanza.invalid> {int(self._clock())} +0000"
+    def _add_commit(self, pack: Pack, tree: str, parents: Sequence[str], *, author: str, message: str) -> str:
+        content = write_commit(tree, parents, author=author, time=int(self._clock()), message=message)
+        return pack.add(Kind.COMMIT, content).hex()
 
     # What libgit2 has
 
@@ -316,12 +330,10 @@ class GitRepo:
         return oid if self._is_commit(oid) else None
 
     def _is_commit(self, oid: str) -> bool:
-        return oid in self._git and isinstance(self._git[oid], pygit2.Commit)
+        return oid in self._git and self._git[oid].type_str == "commit"
 
     def _commit(self, oid: str) -> pygit2.Commit:
-        found = self._git[oid]
-        assert isinstance(found, pygit2.Commit)
-        return found
+        return self._git[oid].peel(pygit2.Commit)
 
     def _head(self, branch: str) -> Commit:
         oid = self.refs.target(BRANCH + branch_name(branch))
@@ -332,14 +344,8 @@ class GitRepo:
     def _read(self, oid: bytes) -> bytes:
         return self._git.odb.read(pygit2.Oid(raw=oid))[1]
 
-    def _item(self, root: bytes, path: str) -> Item | None:
-        """The line of a tree that `path` leads to."""
-        found: Item | None = Item(b"", FOLDER, root)
-        for part in path.encode(errors="replace").split(b"/"):
-            if found is None or not found.is_folder:
-                return None
-            found = next((item for item in parse_tree(self._read(found.oid)) if item.name == part), None)
-        return found
+    def _item(self, commit: Commit, path: str) -> Item | None:
+        return self._folders.find(bytes.fromhex(commit.tree), path.encode(errors="replace"))
 
     def _entries(self, root: bytes, prefix: str, *, recursive: bool) -> Iterator[Entry]:
         for item in parse_tree(self._read(root)):
@@ -356,26 +362,13 @@ class GitRepo:
             return Entry(path=path, kind="directory", oid=oid, size=0, lfs=None, mode=item.mode)
         size = self._git.odb.read_header(oid)[1]
         lfs = None if item.mode == LINK else history.large_file(self._git, item.oid, size)
-        return Entry(
-            path=path, kind="file", oid=oid, size=lfs.size if lfs else size, lfs=lfs, mode=item.mode
-        )
+        return Entry(path=path, kind="file", oid=oid, size=lfs.size if lfs else size, lfs=lfs, mode=item.mode)
 
 
 def _attributes() -> bytes:
-    patterns = (it if "*" in it[:1] or "/" in it else f"*.{it}" for it in LARGE_FILES)
+    patterns = [*(f"*.{ending}" for ending in LARGE_FILES), "saved_model/**/*", "*tfevents*"]
     return "".join(f"{pattern} {LARGE}\n" for pattern in patterns).encode()
 
 
 def _means(parent: str, oid: str) -> bool:
     return _HEX.fullmatch(parent.lower()) is not None and oid.startswith(parent.lower())
-
-
-def _message(title: str, description: str = "") -> str:
-    """A commit's text: its first line, and after an empty one the rest. Git takes no NUL there."""
-    first, _, rest = title.replace("\0", " ").strip().partition("\n")
-    body = "\n\n".join(part for text in (rest, description.replace("\0", " ")) if (part := text.strip()))
-    return f"{first.strip() or 'Change files'}\n" + (f"\n{body}\n" if body else "")
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode(errors="replace")

@@ -14,7 +14,7 @@ import pygit2
 from pygit2.enums import SortMode
 
 from lanza.hub.objects import LONGEST_POINTER, Commit, Lfs, read_commit, read_pointer
-from lanza.hub.trees import LINK, MODULE, Item, parse_tree
+from lanza.hub.trees import LINK, MODULE, Folders, parse_tree
 
 FARTHEST: Final = 10_000
 """Commits that are looked at to find what changed a file last."""
@@ -35,14 +35,13 @@ def last_changes(git: pygit2.Repository, oid: str, paths: Iterable[str]) -> dict
     A path whose last change lies beyond `FARTHEST` commits or `MOST_LINES` is left out.
     """
     found: dict[str, Commit] = {}
-    commit = git[oid]
-    assert isinstance(commit, pygit2.Commit)
+    commit = git[oid].peel(pygit2.Commit)
     wanted = _by_folder(paths)
-    folders = _Folders(git)
+    folders = Folders(lambda tree: git.odb.read(pygit2.Oid(raw=tree))[1])
     for _ in range(FARTHEST):
         parent = commit.parents[0] if commit.parent_ids else None
         for folder, names in list(wanted.items()):
-            changed = folders.changed(commit, parent, folder, names)
+            changed = _changed(folders, commit, parent, folder, names)
             if changed:
                 made = read_commit(commit)
                 found |= {_joined(folder, name): made for name in changed}
@@ -66,48 +65,21 @@ def _joined(folder: bytes, name: bytes) -> str:
     return (folder + b"/" + name if folder else name).decode(errors="replace")
 
 
-class _Folders:
-    """Reads folders of commits, those that were read last only once."""
+def _changed(
+    folders: Folders, commit: pygit2.Commit, parent: pygit2.Commit | None, path: bytes, names: set[bytes]
+) -> set[bytes]:
+    """Those of `names` in the folder `path` that are in `commit`, and not the same in `parent`."""
+    now, before = _folder(folders, commit, path), _folder(folders, parent, path)
+    if now == before:
+        return set()
+    new, old = folders.lines(now), folders.lines(before)
+    return {name for name in names if name in new and new[name] != old.get(name)}
 
-    _KEPT: Final = 64
 
-    def __init__(self, git: pygit2.Repository) -> None:
-        self._git = git
-        self._read: dict[bytes, dict[bytes, Item]] = {}
-        self.lines_read = 0
-
-    def changed(
-        self, commit: pygit2.Commit, parent: pygit2.Commit | None, path: bytes, names: set[bytes]
-    ) -> set[bytes]:
-        """Those of `names` in the folder `path` that are in `commit`, and not the same in `parent`."""
-        now, before = self._find(commit, path), self._find(parent, path)
-        if now == before:
-            return set()
-        new, old = self._lines(now), self._lines(before)
-        return {name for name in names if name in new and new[name] != old.get(name)}
-
-    def _find(self, commit: pygit2.Commit | None, path: bytes) -> bytes | None:
-        """The tree of the folder at `path`, or None."""
-        if commit is None:
-            return None
-        oid = commit.tree_id.raw
-        for part in path.split(b"/") if path else ():
-            line = self._lines(oid).get(part)
-            if line is None or not line.is_folder:
-                return None
-            oid = line.oid
-        return oid
-
-    def _lines(self, oid: bytes | None) -> dict[bytes, Item]:
-        if oid is None:
-            return {}
-        if oid not in self._read:
-            while len(self._read) >= self._KEPT:
-                del self._read[next(iter(self._read))]
-            data = self._git.odb.read(pygit2.Oid(raw=oid))[1]
-            self._read[oid] = {item.name: item for item in parse_tree(data)}
-            self.lines_read += len(self._read[oid])
-        return self._read[oid]
+def _folder(folders: Folders, commit: pygit2.Commit | None, path: bytes) -> bytes | None:
+    """The tree of the folder at `path`, or None."""
+    found = folders.find(commit.tree_id.raw, path) if commit else None
+    return found.oid if found and found.is_folder else None
 
 
 def pointers(git: pygit2.Repository, heads: Iterable[str]) -> Iterator[Lfs]:

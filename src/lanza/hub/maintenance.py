@@ -41,7 +41,9 @@ def tidy(folder: Path, *, most: int = MOST_PACKS) -> None:
             seconds=REPACK_SECONDS,
         )
         if done.returncode:
-            log.warning("packs of %s were not put together: %s", folder.name, done.stderr.decode(errors="replace"))
+            log.warning(
+                "packs of %s were not put together: %s", folder.name, done.stderr.decode(errors="replace")
+            )
     except (MissingExtra, OSError, subprocess.TimeoutExpired) as error:
         log.warning("packs of %s were not put together: %s", folder.name, error)
 

@@ -1,12 +1,13 @@
 """What git keeps, as values: commits, what is in their folders, refs, and the pointers to large files.
 
-What others have pushed may hold any bytes: names and messages that are no UTF-8 are read with replacement
+They are read from what libgit2 gives, and written as bytes. What others have pushed may hold any bytes: names and messages that are no UTF-8 are read with replacement
 characters, dates beyond the calendar as its ends.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -95,3 +96,31 @@ def read_commit(commit: pygit2.Commit) -> Commit:
         author=commit.author.raw_name.decode(errors="replace"),
         date=datetime.fromtimestamp(min(max(commit.commit_time, 0), _LAST_SECOND), UTC),
     )
+
+
+def write_commit(tree: str, parents: Sequence[str], *, author: str, time: int, message: str) -> bytes:
+    """A commit as git keeps it; `message` is what `write_message` gives, `time` is in Unix seconds."""
+    who = _signature(author, time)
+    lines = [f"tree {tree}", *(f"parent {oid}" for oid in parents), f"author {who}", f"committer {who}"]
+    return ("\n".join(lines) + f"\n\n{message}").encode(errors="replace")
+
+
+def write_tag(name: str, commit: str, *, author: str, time: int, message: str) -> bytes:
+    """An annotated tag as git keeps it."""
+    lines = [f"object {commit}", "type commit", f"tag {name}", f"tagger {_signature(author, time)}"]
+    return ("\n".join(lines) + f"\n\n{write_message(message)}").encode(errors="replace")
+
+
+def write_message(title: str, description: str = "") -> str:
+    """A commit's text: its first line, and after an empty one the rest. git takes no NUL there."""
+    first, _, rest = title.replace("\0", " ").strip().partition("\n")
+    parts = (rest.strip(), description.replace("\0", " ").strip())
+    body = "\n\n".join(part for part in parts if part)
+    return f"{first.strip() or 'Change files'}\n" + (f"\n{body}\n" if body else "")
+
+
+def _signature(author: str, time: int) -> str:
+    """Name, address and time, as commits have them. Where users have their mail is nobody's business."""
+    name = re.sub(r"[\x00-\x1f\x7f<>]", "", author).strip(" .,:;\"'") or "unknown"
+    address = re.sub(r"[^A-Za-z0-9._-]", "-", name)
+    return f"{name} <{address}@users.lanza.invalid> {time} +0000"

@@ -88,9 +88,7 @@ class _Place:
         self.crc = crc
 
 
-def _write_objects(
-    file: IO[bytes], objects: dict[bytes, tuple[Kind, bytes]]
-) -> tuple[list[_Place], bytes]:
+def _write_objects(file: IO[bytes], objects: dict[bytes, tuple[Kind, bytes]]) -> tuple[list[_Place], bytes]:
     """Write all; gives where each is, in the order of their ids, and the checksum at the end."""
     head = b"PACK" + struct.pack(">II", 2, len(objects))
     digest = hashlib.sha1(head, usedforsecurity=False)

@@ -64,6 +64,11 @@ class Refs:
         except (KeyError, ValueError):
             return None
 
+    def values(self) -> list[tuple[str, str]]:
+        """Every ref and what it holds."""
+        found = ((ref, self.value(ref)) for ref in sorted(self._git.listall_references()))
+        return [(ref, value) for ref, value in found if value is not None]
+
     def branches(self) -> list[Ref]:
         return self._below(BRANCH)
 
@@ -89,7 +94,9 @@ class Refs:
                 for move in moves:
                     transaction.lock_ref(move.ref)
                     if self.value(move.ref) != move.old:
-                        raise Conflict(f"{move.ref} was moved by somebody else meanwhile: fetch, and try again.")
+                        raise Conflict(
+                            f"{move.ref} was moved by somebody else meanwhile: fetch, and try again."
+                        )
                     if move.new is None:
                         transaction.remove(move.ref)
                     else:
@@ -97,7 +104,9 @@ class Refs:
         except pygit2.GitError as error:
             if "No space left" in str(error):
                 raise StorageFull("the server's disk is full: the branch is where it was.") from error
-            raise Conflict(f"{', '.join(move.ref for move in moves)} cannot be moved now: {error}.") from error
+            raise Conflict(
+                f"{', '.join(move.ref for move in moves)} cannot be moved now: {error}."
+            ) from error
 
     def _check_room(self, ref: str) -> None:
         for other in self._git.listall_references():

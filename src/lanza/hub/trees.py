@@ -7,7 +7,7 @@ more, as the last gate before git has them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -23,6 +23,9 @@ MODULE: Final = 0o160000
 
 DEEPEST: Final = 128
 """How many folders may lie inside each other."""
+
+MOST_LINES: Final = 400_000
+"""Lines of folders that are kept in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,41 @@ def encode_tree(items: Iterable[Item]) -> bytes:
     return b"".join(b"%o %s\0%s" % (item.mode, item.name, item.oid) for item in ordered)
 
 
+class Folders:
+    """Folders that were read, by their ids, each line by its name. The oldest are forgotten.
+
+    `read` gives a tree's bytes by its id; `lines_read` counts what that was worth.
+    """
+
+    def __init__(self, read: Callable[[bytes], bytes]) -> None:
+        self._read = read
+        self._known: dict[bytes, Mapping[bytes, Item]] = {}
+        self._lines = 0
+        self.lines_read = 0
+
+    def lines(self, oid: bytes | None) -> Mapping[bytes, Item]:
+        """What is in a folder; nothing is in none."""
+        if oid is None:
+            return {}
+        if oid not in self._known:
+            found = {item.name: item for item in parse_tree(self._read(oid))}
+            while self._known and self._lines + len(found) > MOST_LINES:
+                self._lines -= len(self._known.pop(next(iter(self._known))))
+            self._known[oid] = found
+            self._lines += len(found)
+            self.lines_read += len(found)
+        return self._known[oid]
+
+    def find(self, root: bytes, path: bytes) -> Item | None:
+        """What `path` leads to, below the folder `root`."""
+        found: Item | None = Item(b"", FOLDER, root)
+        for part in path.split(b"/") if path else ():
+            if found is None or not found.is_folder:
+                return None
+            found = self.lines(found.oid).get(part)
+        return found
+
+
 class _Folder:
     """A folder that was opened: what is in it now, and its id when it was read."""
 
@@ -112,7 +150,9 @@ class _Folder:
 class Draft:
     """The files of a commit, to be changed. `read` gives a tree's bytes by its id; `commit` is for errors."""
 
-    def __init__(self, read: Callable[[bytes], bytes], root: bytes | None, *, commit: str | None = None) -> None:
+    def __init__(
+        self, read: Callable[[bytes], bytes], root: bytes | None, *, commit: str | None = None
+    ) -> None:
         self._read = read
         self._commit = commit
         self._root = self._open(root) if root else _Folder(None, {})
