@@ -124,4 +124,4 @@ def _bytes_below(folder: Path) -> int:
 def _large_bytes(session: Session, repo_id: int) -> int:
     """The large files that the repository may reach, those of old commits included."""
     size = select(func.coalesce(func.sum(Blob.size), 0)).join(RepoBlob, RepoBlob.sha256 == Blob.sha256)
-    return session.scalar(size.where(RepoBlob.repo_id == repo_id)) or 0
+    return int(session.scalar(size.where(RepoBlob.repo_id == repo_id)) or 0)

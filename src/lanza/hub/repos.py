@@ -60,7 +60,8 @@ def remove(hub: Hub, caller: Principal, name: RepoName) -> None:
     with hub.database.writing() as session:
         repo = _find_exactly(session, caller, name)
         session.delete(repo)
-    hub.git.remove(repo.id)
+        session.flush()
+        hub.git.remove(repo.id)  # before anybody else can be given this number
 
 
 def move(hub: Hub, caller: Principal, name: RepoName, to: RepoName) -> RepoName:
@@ -135,7 +136,7 @@ def check_room(session: Session, hub: Hub, owner: Account, more: int) -> None:
     if most is None:
         return
     sizes = select(func.coalesce(func.sum(Repo.stored_bytes), 0)).where(Repo.owner_id == owner.id)
-    stored = session.scalar(sizes) or 0
+    stored = int(session.scalar(sizes) or 0)  # PostgreSQL adds up to decimals
     if stored + more > most:
         raise QuotaExceeded(
             f"{owner.name} stores {stored:,} of at most {most:,} bytes, and this needs {more:,} more: remove "
@@ -170,10 +171,10 @@ def _claim(session: Session, caller: Principal, name: RepoName) -> Account:
 
     A redirect from that name ends: whoever follows it means the repository that is there now.
     """
-    if not name.namespace:
+    if not name.namespace and not caller.anonymous:
         raise BadRequest(f"{name.name!r} has no namespace: write namespace/name.")
-    check_repo_name(name.name)
     caller.require(Scope.WRITE, name.namespace, name.name)
+    check_repo_name(name.name)
     owner = accounts.find(session, name.namespace)
     if owner is None:
         raise NotFound(f"there is no user or organization {name.namespace!r}: make it first.")

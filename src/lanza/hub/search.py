@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, exists, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, defer
 
 from lanza.auth.principal import Principal
+from lanza.auth.records import Account
 from lanza.database import Moment
 from lanza.errors import BadRequest
 from lanza.hub.access import visible
@@ -197,6 +198,4 @@ def _with_words(words: Sequence[str]) -> list[ColumnElement[bool]]:
 
 
 def _owned_by(author: str) -> ColumnElement[bool]:
-    """By the beginning of the key, which is indexed: `0` comes after `/`."""
-    name = author.lower()
-    return and_(Repo.key > f"{name}/", Repo.key < f"{name}0")
+    return Repo.owner_id == select(Account.id).where(Account.key == author.lower()).scalar_subquery()

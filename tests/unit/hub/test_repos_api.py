@@ -52,7 +52,7 @@ class Client:
 
     def __call__(self, method: str, path: str, body: Any = None, *, status: int = 200, **params: Any) -> Any:
         answer = self._client.request(
-            method, path, json=body, params=params, headers=self._headers, follow_redirects=False
+            method, path, json=body, params=params or None, headers=self._headers, follow_redirects=False
         )
         assert answer.status_code == status, answer.text
         self.last = answer

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
-from sqlalchemy import distinct, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
@@ -231,13 +231,13 @@ def _tags_by_type(hub: Hub, caller: Principal, kind: Kind) -> dict[str, list[dic
     mine = Repo.kind == kind.value, visible(caller)
     with hub.database.reading() as session:
         tags = session.scalars(
-            select(distinct(RepoTag.tag)).join(Repo, Repo.id == RepoTag.repo_id).where(*mine)
+            select(RepoTag.tag).distinct().join(Repo, Repo.id == RepoTag.repo_id).where(*mine)
         )
         known = {"pipeline_tag": Repo.pipeline_tag, "library": Repo.library}
         types = {
             value: name
             for name, column in known.items()
-            for value in session.scalars(select(distinct(column)).where(*mine, column.is_not(None)))
+            for value in session.scalars(select(column).distinct().where(*mine, column.is_not(None)))
         } | dict.fromkeys(FILE_TAGS, "library")
         found = sorted(tags)
     grouped: dict[str, list[dict[str, str]]] = {}
