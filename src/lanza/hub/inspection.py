@@ -1,10 +1,10 @@
 """What is wrong with the files of a repository: pickles that run code, damaged weights, secrets in text.
 
-The model: a look at a commit goes on from the look before. Files that the record's commit (`Repo.head`) holds
-unchanged keep the findings that the record has of them; only others are read. What may be a pickle is scanned in
-another process (`scanner.py`), text is searched here (`secrets.py`). A look takes a bounded time: where it ends
-early is a finding of its own, and the next look begins there. Nothing that is in a repository raises, and
-nothing is refused here.
+The model: a look at a commit goes on from the look before. Files that the record's commit (`Repo.head`)
+holds unchanged keep the findings that the record has of them; only others are read. What may be a pickle is
+scanned in another process (`scanner.py`), text is searched here (`secrets.py`). A look takes a bounded
+time: where it ends early is a finding of its own, and the next look begins there. Nothing that is in a
+repository raises, and nothing is refused here.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Finding:
 
 
 def inspect(hub: Hub, repo_id: int, commit: Commit) -> list[dict[str, Any]]:
-    """Findings for the files of a commit, as the record of the repository keeps them. Clean files have none."""
+    """Findings for the files of a commit, as the repository's record keeps them. Clean files have none."""
     git = hub.git.open(repo_id)
     known = _known(hub, git, repo_id)
     files = list(_files(git, commit))
@@ -83,7 +83,9 @@ def security_status(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         path = one["path"]
         messages[path].append(one["message"])
         levels[path] = min(levels.get(path, LEVELS[-1]), one["level"], key=LEVELS.index)
-    issues = [{"path": path, "level": levels[path], "message": " ".join(messages[path])} for path in sorted(levels)]
+    issues = [
+        {"path": path, "level": levels[path], "message": " ".join(messages[path])} for path in sorted(levels)
+    ]
     return {"scansDone": done, "filesWithIssues": issues}
 
 
@@ -122,7 +124,9 @@ def _known(hub: Hub, git: GitRepo, repo_id: int) -> dict[tuple[str, str], list[F
     ends = {one.path for one in found if one.kind == UNFINISHED}
     end = min(((not _by_name(path), path) for path in ends), default=None)
     return {
-        (file.path, file.oid): by_path.get(file.path, []) for file in files if end is None or _turn(file) < end
+        (file.path, file.oid): by_path.get(file.path, [])
+        for file in files
+        if end is None or _turn(file) < end
     }
 
 
@@ -135,7 +139,7 @@ class Look:
         self._until = time.monotonic() + seconds
 
     def at(self, files: Sequence[Entry]) -> list[Finding]:
-        """The findings. When the time did not suffice, one of them says which file is the first to be looked at."""
+        """The findings. When there was too little time, one of them says where the next look begins."""
         found: list[Finding] = []
         for start in range(0, len(files), AT_ONCE):
             some = files[start : start + AT_ONCE]

@@ -1,9 +1,9 @@
 """Pickles and safetensors files, looked at by a process of their own.
 
 The model: whoever made a file can make its reader eat memory and time without end. So the reader is a child
-process with a limit to both, with nothing in its environment and no right to write. It takes a name and a path
-from each line of its input and answers each with a verdict. A file that kills it cannot be scanned, which is
-a verdict as well; another child goes on behind it. Nothing is unpickled.
+process with a limit to both, with nothing in its environment and no right to write. It takes a name and a
+path from each line of its input and answers each with a verdict. A file that kills it cannot be scanned,
+which is a verdict as well; another child goes on behind it. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Verdict:
 
 TOO_MUCH: Final = Verdict(
     level="suspicious",
-    message="it cannot be scanned: reading it takes too much time or memory. Do not load it unless you trust "
-    "whoever made it.",
+    message="it cannot be scanned: reading it takes too much time or memory. Load it only if you trust whoever "
+    "made it.",
 )
 
 
@@ -127,13 +127,17 @@ def verdict_on(name: str, path: Path) -> Verdict:
     """What is to be said of one file. Nothing is raised."""
     if PurePosixPath(name).suffix.lower() == SAFETENSORS:
         problems = read_header(path).problems
-        return Verdict(level="caution", message=f"it is damaged: {'; '.join(problems)}.") if problems else Verdict()
+        return (
+            Verdict(level="caution", message=f"it is damaged: {'; '.join(problems)}.")
+            if problems
+            else Verdict()
+        )
     found = scan_pickle(path)
     if found.failure and found.is_pickle and not found.dangerous:
         why = found.failure.replace(str(path), name)
         return Verdict(
             level="suspicious",
-            message=f"it cannot be scanned to its end ({why}): do not load it unless you trust whoever made it.",
+            message=f"it cannot be scanned to its end ({why}): load it only if you trust whoever made it.",
         )
     return _judge(found, name)
 
@@ -164,7 +168,7 @@ def main() -> None:
     """The child: limits as its argument, paths in, verdicts out."""
     limits = Limits(**json.loads(sys.argv[1]))
     # before picklescan is imported, as it imports this by name too
-    pickletools.genops = _bounded(pickletools.genops, limits.operations)
+    pickletools.genops = _bounded(pickletools.genops, limits.operations)  # type: ignore[assignment]
     sys.stdout.buffer.write(_READY)
     sys.stdout.flush()
     for line in sys.stdin:
@@ -177,7 +181,7 @@ Operations = Callable[[Any], Iterator[Any]]
 
 
 def _bounded(genops: Operations, most: int) -> Operations:
-    """End the process where memory does. picklescan would take that for the pickle's end, and miss the rest."""
+    """End the process where memory does: picklescan would take that for the pickle's end."""
 
     def read(data: Any) -> Iterator[Any]:
         try:

@@ -1,8 +1,9 @@
-"""Secrets in text: tokens of known services, private keys, random values under a name that says what they are.
+"""Secrets in text: known kinds of tokens, private keys, random values under a name that gives them away.
 
-The model: every rule begins with fixed text, which is looked for at the speed of memory; only where it stands a
-pattern looks closer, at a bounded number of bytes. So the time is linear in the text, whatever it holds. What is
-plainly a placeholder counts for nothing. A secret is never repeated: only its kind and its line are told.
+The model: every rule begins with fixed text, which is looked for at the speed of memory; only where it
+stands a pattern looks closer, at a bounded number of bytes. So the time is linear in the text, whatever it
+holds. What is plainly a placeholder counts for nothing. A secret is never repeated: only its kind and its
+line are told.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 _WORD: Final = re.compile(rb"[A-Za-z0-9_-]")
-_PLACEHOLDER: Final = re.compile(rb"x{4}|\*{3}|\.{3}|example|your[_-]|placeholder|redacted|changeme|dummy", re.I)
+_PLACEHOLDER: Final = re.compile(
+    rb"x{4}|\*{3}|\.{3}|example|your[_-]|placeholder|redacted|changeme|dummy", re.I
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

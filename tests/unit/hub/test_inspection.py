@@ -89,7 +89,9 @@ def make(tmp_path: Path) -> Iterator[Callable[[bool], Place]]:
             blobs = BlobStore(Bucket(MemoryStore()), scratch=scratch, staging=scratch)
         else:
             blobs = BlobStore.open(str(tmp_path), scratch)
-        return Place(Hub(database=database, git=GitStore(tmp_path / "git"), blobs=blobs, signer=Signer(bytes(32))))
+        return Place(
+            Hub(database=database, git=GitStore(tmp_path / "git"), blobs=blobs, signer=Signer(bytes(32)))
+        )
 
     yield place
     database.close()
@@ -144,7 +146,9 @@ def test_only_what_changed_is_looked_at_again(place: Place, monkeypatch: pytest.
     assert levels(place.push(Delete("a.pkl"), Put("b.pkl", pickle.dumps(1)))).keys() == {"c.pkl"}
 
 
-def test_a_look_that_took_too_long_goes_on_the_next_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_took_too_long_goes_on_the_next_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(inspection, "SECONDS", -1.0)
     found = place.push(Put("a.pkl", EVIL), Put("b.txt", TOKEN.encode()))
     assert [one["kind"] for one in found] == ["unfinished"]

@@ -41,7 +41,11 @@ def test_each_file_gets_its_verdict(tmp_path: Path) -> None:
         lay(tmp_path, "half.pkl", pickle.dumps([collections.OrderedDict(a=1)] * 3, protocol=2)[:-9]),
         lay(tmp_path, "noise.bin", bytes(range(256)) * 40),
         lay(tmp_path, "model.safetensors", safetensors()),
-        lay(tmp_path, "liar.safetensors", safetensors(a={"dtype": "F32", "shape": [9], "data_offsets": [0, 36]})),
+        lay(
+            tmp_path,
+            "liar.safetensors",
+            safetensors(a={"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}),
+        ),
     ]
     verdicts = scan(files, seconds=60)
     assert [it.level for it in verdicts] == ["", "unsafe", "suspicious", "suspicious", "", "", "caution"]

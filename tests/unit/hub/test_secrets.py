@@ -67,7 +67,7 @@ def test_a_random_value_is_a_secret_under_a_name_that_says_so(line: str) -> None
         "token = hf_your_token_here_aaaaaaaaaaaaaaaaa",
         "AKIA" + "IOSFODNN7EXAMPLE",
         'api_key = os.environ["OPENAI_API_KEY_OF_MINE"]',
-        'max_tokens = 12345678901234567890',
+        "max_tokens = 12345678901234567890",
         '"tokenizer_class": "PreTrainedTokenizerFast0123"',
         '"pad_token": "<|endoftext|>",',
         '"eos_token": "aaaaaaaaaaaaaaaaaaaaaaaaaa123"',
