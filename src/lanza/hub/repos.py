@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, literal, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from lanza.auth import accounts
@@ -60,8 +61,7 @@ def remove(hub: Hub, caller: Principal, name: RepoName) -> None:
     with hub.database.writing() as session:
         repo = _find_exactly(session, caller, name)
         session.delete(repo)
-        session.flush()
-        hub.git.remove(repo.id)  # before anybody else can be given this number
+    hub.git.remove(repo.id)  # nobody else will ever have this number
 
 
 def move(hub: Hub, caller: Principal, name: RepoName, to: RepoName) -> RepoName:
@@ -78,6 +78,7 @@ def move(hub: Hub, caller: Principal, name: RepoName, to: RepoName) -> RepoName:
             check_room(session, hub, owner, repo.stored_bytes)
         repo.namespace, repo.name, repo.key, repo.owner_id = owner.name, to.name, to.key, owner.id
         session.add(Redirect(kind=before.kind.value, key=before.key, repo_id=repo.id))
+        _take(session, to)
         return name_of(repo)
 
 
@@ -162,7 +163,7 @@ def _add(
         updated_at=made,
     )
     session.add(repo)
-    session.flush()
+    _take(session, name)
     return repo
 
 
@@ -179,9 +180,21 @@ def _claim(session: Session, caller: Principal, name: RepoName) -> Account:
     if owner is None:
         raise NotFound(f"there is no user or organization {name.namespace!r}: make it first.")
     if session.scalar(select(Repo.id).where(Repo.kind == name.kind.value, Repo.key == name.key)):
-        raise Conflict(f"the {name.kind} {name.id} is there already: choose another name, or use that one.")
+        raise _taken(name)
     session.execute(delete(Redirect).where(Redirect.kind == name.kind.value, Redirect.key == name.key))
     return owner
+
+
+def _take(session: Session, name: RepoName) -> None:
+    """Write what is waiting, a new name among it. Somebody else may take that name at the same moment."""
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise _taken(name) from error
+
+
+def _taken(name: RepoName) -> Conflict:
+    return Conflict(f"the {name.kind} {name.id} is there already: choose another name, or use that one.")
 
 
 def _find_exactly(session: Session, caller: Principal, name: RepoName) -> Repo:

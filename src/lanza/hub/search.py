@@ -158,13 +158,13 @@ def _few(session: Session, query: Query) -> Select[int] | None:
 
 def _sources(session: Session, query: Query) -> Iterator[Select[int]]:
     """The conditions that an index can answer, the cheapest first."""
-    ids = select(Repo.id).where(Repo.kind == query.kind.value).correlate(None)
+    ids = select(Repo.id).correlate(None)
     if query.author:
         yield ids.where(_owned_by(query.author))
     if query.tags:
         yield _tagged(sorted(query.tags, key=lambda tag: _count(session, _tagged([tag]))))
     if query.words:
-        yield ids.where(*_with_words(query.words))
+        yield ids.where(Repo.kind == query.kind.value, *_with_words(query.words))
 
 
 def _count(session: Session, source: Select[int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -241,3 +242,27 @@ def test_a_full_namespace_takes_no_copy_and_no_move(tmp_path: Path) -> None:
     with pytest.raises(QuotaExceeded):
         repos.move(small, ana, model("Ana/uno"), model("lab/uno"))
     assert record(small, "Ana/uno")
+
+
+def test_of_two_who_want_a_name_at_once_one_has_it(made: Hub, ana: Principal) -> None:
+    def take(_: int) -> bool:
+        try:
+            repos.create(made, ana, model("Ana/becas"))
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(take, range(8))) == [False] * 7 + [True]
+    new = record(made, "Ana/becas")
+    assert new.head == made.git.open(new.id).resolve("main").oid
+
+
+def test_pushes_at_once_leave_the_record_at_the_head(made: Hub, ana: Principal) -> None:
+    repos.create(made, ana, model("Ana/becas"))
+    number = record(made, "Ana/becas").id
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda it: push(made, number, {f"{it}.txt": b"x"}), range(8)))
+    git = made.git.open(number)
+    assert record(made, "Ana/becas").head == git.resolve("main").oid
+    assert len(list(git.entries(git.resolve("main"), recursive=True))) == 9

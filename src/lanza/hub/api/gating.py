@@ -105,7 +105,7 @@ def grant(
 ) -> dict[str, Any]:
     """Let somebody in who may not have asked."""
     with hub.database.writing() as session:
-        gating.grant(session, caller, name, _user(session, wanted.user))
+        gating.grant(session, caller, name, accounts.get(session, wanted.user, "user"))
     return {}
 
 
@@ -113,18 +113,11 @@ def _asker(session: Session, wanted: Decision) -> Account:
     if (wanted.user is None) == (wanted.request_id is None):
         raise BadRequest("name either a `user` or a `requestId`.")
     if wanted.user is not None:
-        return _user(session, wanted.user)
+        return accounts.get(session, wanted.user, "user")
     number = wanted.request_id or ""
     account = session.get(Account, int(number)) if number.isdecimal() and len(number) < 19 else None
     if account is None:
         raise NotFound(f"there is no request {number!r}.")
-    return account
-
-
-def _user(session: Session, name: str) -> Account:
-    account = accounts.find(session, name)
-    if account is None or account.kind != "user":
-        raise NotFound(f"there is no user {name!r} here.")
     return account
 
 

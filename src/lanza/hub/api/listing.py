@@ -9,14 +9,12 @@ import msgspec
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
 from lanza.auth import accounts
 from lanza.auth.principal import Principal, Scope
-from lanza.auth.records import Account
-from lanza.errors import BadRequest, NotFound, Unauthorized
+from lanza.errors import BadRequest, Unauthorized
 from lanza.hub import info, search
 from lanza.hub.access import name_of, visible
 from lanza.hub.api.dependencies import CallerDep, HubDep
@@ -89,7 +87,7 @@ def likes(
     """What a user likes, the newest first; of that, what the caller may see."""
     before = cursor_of(cursor, Place)
     with hub.database.reading() as session:
-        account = _account(session, user)
+        account = accounts.get(session, user)
         those = (
             select(Like.created_at, Repo)
             .join(Repo, Repo.id == Like.repo_id)
@@ -201,16 +199,9 @@ def _view(hub: Hub, repo: Repo, tags: list[str], names: frozenset[str], heavy: b
     return info.View(repo=repo, facts=facts, sha=repo.head, siblings=siblings)
 
 
-def _account(session: Session, name: str) -> Account:
-    account = accounts.find(session, name)
-    if account is None:
-        raise NotFound(f"there is no user or organization {name!r} here.")
-    return account
-
-
 def _stored(hub: Hub, caller: Principal, namespace: str) -> list[dict[str, Any]]:
     with hub.database.reading() as session:
-        account = _account(session, namespace)
+        account = accounts.get(session, namespace)
         those = select(Repo).where(Repo.owner_id == account.id, visible(caller))
         found = list(session.scalars(those.order_by(Repo.stored_bytes.desc(), Repo.id)))
     total = sum(repo.stored_bytes for repo in found)
