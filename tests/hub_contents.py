@@ -50,5 +50,5 @@ def upload(server: Server, repo: str, content: bytes) -> str:
     server.hub.blobs.write(sha256, len(content), iter([content]))
     with server.hub.database.writing() as session:
         found = session.scalars(select(Repo).where(Repo.key == repo.lower())).one()
-        lfs.grant(session, found, sha256, len(content))
+        lfs.grant(session, found.id, sha256, len(content))
     return sha256

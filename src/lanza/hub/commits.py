@@ -125,7 +125,8 @@ def _sizes(session: Session, repo_id: int, hashes: Iterable[str]) -> dict[str, i
     sizes: dict[str, int] = {}
     for start in range(0, len(asked), AT_ONCE):
         some = Blob.sha256.in_(asked[start : start + AT_ONCE])
-        sizes.update(session.execute(query.where(RepoBlob.repo_id == repo_id, some)).tuples().all())
+        found = session.execute(query.where(RepoBlob.repo_id == repo_id, some))
+        sizes |= {sha256: size for sha256, size in found}
     return sizes
 
 
@@ -133,7 +134,7 @@ def _growth(session: Session, repo: Repo, changes: Sequence[Change]) -> int:
     """The bytes that come with the changes, and the large files that came since the last count."""
     small = sum(len(change.content) for change in changes if isinstance(change, Put))
     sizes = select(func.coalesce(func.sum(Blob.size), 0)).join(RepoBlob, RepoBlob.sha256 == Blob.sha256)
-    large = session.scalar(sizes.where(RepoBlob.repo_id == repo.id)) or 0
+    large = int(session.scalar(sizes.where(RepoBlob.repo_id == repo.id)) or 0)
     return small + max(0, large - repo.stored_bytes)
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -215,8 +216,8 @@ def test_a_namespace_that_is_full_takes_no_more(tmp_path: Path) -> None:
     with serving(tmp_path / "full", limits=limits) as server:
         ana = server.user("ana")
         server.make(ana, "qa")
-        assert send(server, ana, "ana/qa", file("a", bytes(15_000))).status == 200
-        answer = send(server, ana, "ana/qa", file("b", bytes(15_000)))
+        assert send(server, ana, "ana/qa", file("a", Random(1).randbytes(15_000))).status == 200
+        answer = send(server, ana, "ana/qa", file("b", Random(2).randbytes(15_000)))
         assert answer.status == 403
         assert "20,000" in answer.json["error"]
         sha256 = upload(server, "ana/qa", LARGE * 2)

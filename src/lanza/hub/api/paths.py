@@ -60,11 +60,10 @@ class PrefixConvertor(Convertor[Kind]):
         return value.prefix
 
 
-class TextConvertor(Convertor[str]):
-    """Text that matches `regex`, its quoted slashes turned back."""
+class PartConvertor(Convertor[str]):
+    """One part of the URL, its quoted slashes turned back: a revision."""
 
-    def __init__(self, regex: str) -> None:
-        self.regex = regex  # type: ignore[misc] -- Starlette has one class for each pattern
+    regex = "[^/]+"
 
     def convert(self, value: str) -> str:
         return plain(value)
@@ -73,11 +72,23 @@ class TextConvertor(Convertor[str]):
         return quote(value, safe="/")
 
 
+class RepoConvertor(PartConvertor):
+    """A repository's id, with its namespace or, as few of the public Hub are, without."""
+
+    regex = "[^/]+(?:/[^/]+)?"
+
+
+class FileConvertor(PartConvertor):
+    """A path of one part or more."""
+
+    regex = ".+"
+
+
 register_url_convertor("kind", KindConvertor())
 register_url_convertor("prefix", PrefixConvertor())
-register_url_convertor("repo", TextConvertor("[^/]+(?:/[^/]+)?"))
-register_url_convertor("rev", TextConvertor("[^/]+"))
-register_url_convertor("file", TextConvertor(".+"))
+register_url_convertor("repo", RepoConvertor())
+register_url_convertor("rev", PartConvertor())
+register_url_convertor("file", FileConvertor())
 
 
 def server_of(request: Request) -> str:

@@ -164,7 +164,7 @@ def described(
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    made = {"type": entry.kind, "oid": entry.oid, "size": entry.size, "path": entry.path}
+    made: dict[str, Any] = {"type": entry.kind, "oid": entry.oid, "size": entry.size, "path": entry.path}
     if entry.lfs:
         made["lfs"] = {
             "oid": entry.lfs.sha256,
@@ -181,7 +181,7 @@ def _last_commit(commit: Commit | None) -> dict[str, Any]:
 
 
 def _commit(commit: Commit, *, formatted: bool) -> dict[str, Any]:
-    made = {
+    made: dict[str, Any] = {
         "id": commit.oid,
         "title": commit.title,
         "message": commit.message,
