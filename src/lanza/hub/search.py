@@ -39,7 +39,7 @@ ORDERS: Final[dict[str, InstrumentedAttribute[Any]]] = {
 """What lists can be sorted by. What is liked is what trends, here."""
 
 _HEAVY: Final = (Repo.card, Repo.facts, Repo.findings)
-_COUNT: Final = re.compile(r"(\d+(?:\.\d+)?)([KMBT]?)", re.IGNORECASE)
+_COUNT: Final = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)([KMBT]?)", re.IGNORECASE)
 _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
@@ -86,6 +86,8 @@ def find(session: Session, caller: Principal, query: Query) -> Page:
     column = _column(query.order)
     if len(query.words) + len(query.tags) > MOST_CONDITIONS:
         raise BadRequest(f"ask for at most {MOST_CONDITIONS} words and tags at a time.")
+    if any("\0" in text for text in (*query.words, *query.tags, query.author or "")):
+        raise BadRequest("no name, word or tag has a NUL in it.")
     found = list(session.scalars(_select(session, caller, query, column)))
     repos = found[: query.limit]
     last = Cursor(value=getattr(repos[-1], column.key), id=repos[-1].id) if len(found) > query.limit else None
@@ -109,7 +111,7 @@ def parse_parameters(text: str) -> tuple[int | None, int | None]:
         match = _COUNT.fullmatch(number)
         if not match or (colon and name not in ("min", "max")) or name in ends:
             raise BadRequest(f"`num_parameters` is written like min:6B,max:128B, and not {text!r}.")
-        ends[name] = int(float(match[1]) * _UNITS[match[2].upper()])
+        ends[name] = min(int(float(match[1]) * _UNITS[match[2].upper()]), 2**63 - 1)
     return ends.get("min", ends.get("")), ends.get("max", ends.get(""))
 
 

@@ -367,6 +367,9 @@ def test_a_list_tells_as_much_as_is_asked_for(made: Hub, ana: Client) -> None:
         {"expand": ["sha"], "full": True},
         {"num_parameters": "many"},
         {"cursor": "x"},
+        {"cursor": "WzE4NDQ2NzQ0MDczNzA5NTUxNjE1LDFd", "sort": "likes"},
+        {"author": "a\0b"},
+        {"search": "\0"},
         {"inference": "warm"},
         {"apps": ["vllm"]},
         {"search": " ".join(map(str, range(40)))},
@@ -404,7 +407,7 @@ def test_what_a_namespace_stores(made: Hub, ana: Client, eva: Client, nobody: Cl
     becas(made, ana)
     ana("POST", "/api/repos/create", {"name": "lab/poco", "type": "dataset"})
     (mine,) = ana("GET", "/api/settings/repositories")
-    assert (mine["id"], mine["type"], mine["storagePercent"]) == ("ana/becas", "model", 1)
+    assert (mine["id"], mine["type"], mine["storagePercent"]) == ("ana/becas", "model", 100)
     assert mine["storage"] > len(safetensors(a=(10, 20)))
     (theirs,) = ana("GET", "/api/organizations/lab/settings/repositories")
     assert theirs["id"] == "lab/poco"

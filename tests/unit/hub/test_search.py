@@ -140,13 +140,16 @@ def test_pages_lose_and_repeat_nothing_even_among_equals(tmp_path: Path, order: 
         ("min:0.5b", (500_000_000, None)),
         ("7M", (7_000_000, 7_000_000)),
         ("min:12", (12, None)),
+        ("max:999999999999999T", (None, 2**63 - 1)),
     ],
 )
 def test_ranges_of_parameters(text: str, range_: tuple[int | None, int | None]) -> None:
     assert parse_parameters(text) == range_
 
 
-@pytest.mark.parametrize("text", ["", "min:", "many", "min:6B,min:7B", "about:6B", "min:-1", "6B,", "1e9"])
+@pytest.mark.parametrize(
+    "text", ["", "min:", "many", "min:6B,min:7B", "about:6B", "min:-1", "6B,", "1e9", "9" * 400]
+)
 def test_a_range_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="num_parameters"):
         parse_parameters(text)

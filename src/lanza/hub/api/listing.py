@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from lanza.auth import accounts
 from lanza.auth.principal import Principal, Scope
-from lanza.errors import BadRequest, Unauthorized
+from lanza.errors import BadRequest, RepoNotFound, RevisionNotFound, Unauthorized
 from lanza.hub import info, search
 from lanza.hub.access import name_of, visible
 from lanza.hub.api.dependencies import CallerDep, HubDep
@@ -25,9 +25,11 @@ from lanza.hub.hub import Hub
 from lanza.hub.names import Kind
 from lanza.hub.objects import Entry
 from lanza.hub.records import Like, Repo, RepoTag
+from lanza.hub.refs import MAIN
 
 router = APIRouter()
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1000
 PAGE_WITH_FILES: Final = 100
@@ -61,8 +63,8 @@ class Asked(BaseModel):
 class Place(msgspec.Struct, array_like=True):
     """Where the next page begins: a value in the order (a date as text), and a repository's number."""
 
-    value: int | str
-    id: int
+    value: Number | str
+    id: Number
 
 
 @router.get("/api/{plural:kind}")
@@ -84,8 +86,8 @@ def repositories(
 def likes(
     request: Request, response: Response, hub: HubDep, caller: CallerDep, user: str, cursor: str | None = None
 ) -> list[dict[str, Any]]:
-    """What a user likes, the newest first; of that, what the caller may see."""
-    before = cursor_of(cursor, Place)
+    """What a user likes, the newest repositories first; of that, what the caller may see."""
+    before = cursor_of(cursor, Number)
     with hub.database.reading() as session:
         account = accounts.get(session, user)
         those = (
@@ -96,10 +98,10 @@ def likes(
             .limit(LARGEST_PAGE + 1)
         )
         if before is not None:
-            those = those.where(Repo.id < before.id)
+            those = those.where(Repo.id < before)
         rows = list(session.execute(those))
     if len(rows) > LARGEST_PAGE:
-        response.headers.update(next_page(request, Place(0, rows[LARGEST_PAGE - 1][1].id)))
+        response.headers.update(next_page(request, rows[LARGEST_PAGE - 1][1].id))
     return [
         {"createdAt": info.moment(since), "repo": {"name": name_of(repo).id, "type": repo.kind}}
         for since, repo in rows[:LARGEST_PAGE]
@@ -192,11 +194,17 @@ def _view(hub: Hub, repo: Repo, tags: list[str], names: frozenset[str], heavy: b
         if heavy
         else Facts(library=repo.library, pipeline_tag=repo.pipeline_tag, tags=tuple(tags))
     )
-    siblings: list[Entry] = []
-    if info.needs_files(names) and repo.head:
-        git = hub.git.open(repo.id)
-        siblings = [it for it in git.entries(git.resolve(repo.head), recursive=True) if it.kind == "file"]
+    siblings = _files(hub, repo) if info.needs_files(names) else []
     return info.View(repo=repo, facts=facts, sha=repo.head, siblings=siblings)
+
+
+def _files(hub: Hub, repo: Repo) -> list[Entry]:
+    try:
+        git = hub.git.open(repo.id)
+        entries = git.entries(git.resolve(repo.head or MAIN), recursive=True)
+    except (RepoNotFound, RevisionNotFound):  # removed, or squashed, since the page was made
+        return []
+    return [it for it in entries if it.kind == "file"]
 
 
 def _stored(hub: Hub, caller: Principal, namespace: str) -> list[dict[str, Any]]:
@@ -212,7 +220,7 @@ def _stored(hub: Hub, caller: Principal, namespace: str) -> list[dict[str, Any]]
             "updatedAt": info.moment(repo.updated_at),
             "visibility": repo.visibility,
             "storage": repo.stored_bytes,
-            "storagePercent": repo.stored_bytes / total if total else 0,
+            "storagePercent": 100 * repo.stored_bytes / total if total else 0,
         }
         for repo in found
     ]
