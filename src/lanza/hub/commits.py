@@ -126,16 +126,16 @@ def _sizes(session: Session, repo_id: int, hashes: Iterable[str]) -> dict[str, i
     for start in range(0, len(asked), AT_ONCE):
         some = Blob.sha256.in_(asked[start : start + AT_ONCE])
         found = session.execute(query.where(RepoBlob.repo_id == repo_id, some))
-        sizes |= {sha256: size for sha256, size in found}
+        sizes |= {blob.sha256: blob.size for blob in found}
     return sizes
 
 
 def _growth(session: Session, repo: Repo, changes: Sequence[Change]) -> int:
-    """The bytes that come with the changes, and the large files that came since the last count."""
+    """The bytes that come with the changes, and those of large files that came since the last commit."""
     small = sum(len(change.content) for change in changes if isinstance(change, Put))
     sizes = select(func.coalesce(func.sum(Blob.size), 0)).join(RepoBlob, RepoBlob.sha256 == Blob.sha256)
-    large = int(session.scalar(sizes.where(RepoBlob.repo_id == repo.id)) or 0)
-    return small + max(0, large - repo.stored_bytes)
+    new = sizes.where(RepoBlob.repo_id == repo.id, RepoBlob.created_at > repo.updated_at)
+    return small + int(session.scalar(new) or 0)
 
 
 def _commit(git: GitRepo, branch: str, changes: Sequence[Change], header: Header, *, author: str) -> Commit:
