@@ -18,18 +18,23 @@ from datetime import datetime
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final, Self, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
 from lanza.errors import BadRequest, NotFound, StorageFull
 from lanza.hub.shelves import Bucket, Folder, Shelf
 
+T = TypeVar("T")
+
 PIECE: Final = 4 * 2**20
 """Bytes that are hashed and written at once: large, so that threads seldom wait for each other."""
 
 WRITE_OUT: Final = 64 * 2**20
 """After so many bytes the disk is asked to begin with them, so that little is left to wait for in the end."""
+
+WORKERS: Final = 4
+"""Large files that are put together at the same time."""
 
 BLOBS: Final = "blobs"
 
@@ -46,6 +51,7 @@ class BlobStore:
         self._scratch = scratch
         self.staging = staging
         self._turns = _Turns()
+        self._workers = ThreadPoolExecutor(WORKERS, "blobs")
 
     @classmethod
     def open(cls, where: str, scratch: Path) -> Self:
@@ -94,6 +100,13 @@ class BlobStore:
             with full_disk():
                 self._shelf.put(path, key_of(incoming.sha256))
 
+    async def work(self, task: Callable[..., T], *given: Any) -> T:
+        """Do what takes long on a thread kept for such things: there are few, and other requests have theirs.
+
+        It goes on when its client has left, who may come again and find it done.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._workers, task, *given)
+
     @contextmanager
     def turn(self, name: str) -> Iterator[None]:
         """Be the only one in this process that works on `name`; others wait."""
@@ -115,7 +128,7 @@ class BlobStore:
     def read(
         self, sha256: str, start: int = 0, end: int | None = None, piece: int = 2**20
     ) -> Iterator[bytes]:
-        """The bytes from `start` up to `end`, in pieces. NotFound, with the first piece, when they are not here."""
+        """The bytes from `start` up to `end`, in pieces. NotFound, with the first, if they are not here."""
         stop = self.size(sha256) if end is None else end
         try:
             if stop is None:

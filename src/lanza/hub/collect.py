@@ -1,0 +1,252 @@
+"""What the Hub stores and nobody needs, removed; and what it should have, verified.
+
+The model: a blob is needed while a commit on any ref of a repository names it, or while somebody may still be
+about to commit it: for a grace period after it came. Collecting takes two steps, each after such a period.
+First a repository that neither uses a blob nor got it lately can no longer reach it, so no new commit can
+name it. Blobs that no repository reaches are then removed, after looking at all commits once more: one that
+was being made during the first step keeps its blob, and can reach it again.
+
+Chunks that Xet clients remember may lie in a removed blob. The stores of those accounts start afresh, and
+blobs of an account whose client may be uploading just now wait for the next time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from lanza.database import now
+from lanza.errors import NotFound, RepoNotFound
+from lanza.hub.blobs import PIECE
+from lanza.hub.hub import Hub
+from lanza.hub.lfs import grant
+from lanza.hub.records import Blob, Multipart, Repo, RepoBlob, Xorb
+from lanza.hub.xet.chunks import Chunks
+from lanza.hub.xet.store import start_afresh, used_since, xorbs_folder
+
+UPLOAD: Final = timedelta(hours=2)
+"""A Xet client that got a token longer ago has got another, or has ended."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """How much was removed. `released` blobs are out of reach of some repository, and go next time."""
+
+    blobs: int
+    bytes: int
+    released: int
+    uploads: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Something that is not as it should be. `repo` is the repository's name where one needs the blob."""
+
+    kind: Literal["missing", "damaged"]
+    sha256: str
+    repo: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """`logical` bytes is what all repositories reach, one by one; `stored` what that takes on the disk."""
+
+    logical: int
+    stored: int
+    waiting: int
+
+
+def collect(hub: Hub, *, older_than: timedelta) -> Collected:
+    """Remove what nobody has needed for `older_than`. With a day or so, safe while the server runs.
+
+    It ends with an error when a repository cannot be read: then nothing is removed that it may need.
+    """
+    uploads = _remove_uploads(hub, now() - older_than)
+    used = {repo_id: _pointers(hub, repo_id) for repo_id in _repos(hub)}
+    released = _release(hub, used, now() - older_than)
+    limit = now() - older_than
+    needed = set().union(*used.values(), _chunks_in_use(hub))
+    sizes = {
+        sha256: size
+        for sha256, size, since in list(hub.blobs.listing())
+        if since <= limit and sha256 not in needed and _remove(hub, sha256, limit)
+    }
+    _forget_chunks(hub, sizes.keys())
+    return Collected(blobs=len(sizes), bytes=sum(sizes.values()), released=released, uploads=uploads)
+
+
+def verify(hub: Hub) -> list[Problem]:
+    """Read every blob, and look for every large file of any commit. Takes as long as reading all of it."""
+    problems = [
+        Problem(kind="damaged", sha256=sha256, repo="", message=_damage(hub, sha256))
+        for sha256, _ in list(hub.blobs.all())
+        if _is_damaged(hub, sha256)
+    ]
+    for repo_id, name in _repos(hub).items():
+        missing = sorted(sha256 for sha256 in _pointers(hub, repo_id) if not hub.blobs.has(sha256))
+        message = "a commit names it, and the store does not have it: push the file again"
+        problems += [Problem(kind="missing", sha256=it, repo=name, message=message) for it in missing]
+    return problems
+
+
+def _is_damaged(hub: Hub, sha256: str) -> bool:
+    digest = hashlib.sha256()
+    try:
+        for piece in hub.blobs.read(sha256, piece=PIECE):
+            digest.update(piece)
+    except NotFound:  # it was collected meanwhile; if not, the commit that misses it is named
+        return False
+    return digest.hexdigest() != sha256
+
+
+def _damage(hub: Hub, sha256: str) -> str:
+    where = hub.blobs.path(sha256) or "its object"
+    return f"its bytes are not those that came once: move {where} away, and push the file again"
+
+
+def usage(hub: Hub) -> Usage:
+    """What large files take. `waiting` is what has come and is no blob yet."""
+    reached = select(func.coalesce(func.sum(Blob.size), 0)).join(RepoBlob, RepoBlob.sha256 == Blob.sha256)
+    with hub.database.reading() as session:
+        logical = session.scalar(reached) or 0
+    waiting = sum(_size(path) for name in ("xorbs", "parts") for path in _files(hub.blobs.staging / name))
+    return Usage(logical=logical, stored=sum(size for _, size in hub.blobs.all()), waiting=waiting)
+
+
+def _repos(hub: Hub) -> dict[int, str]:
+    with hub.database.reading() as session:
+        rows = session.execute(select(Repo.id, Repo.namespace, Repo.name)).tuples()
+        return {repo_id: f"{namespace}/{name}" for repo_id, namespace, name in rows}
+
+
+def _pointers(hub: Hub, repo_id: int) -> set[str]:
+    """Every large file that a commit on any ref of a repository names; none, once it was removed."""
+    try:
+        return {large.sha256 for large in hub.git.open(repo_id).pointers()}
+    except RepoNotFound:
+        with hub.database.reading() as session:
+            if session.get(Repo, repo_id) is not None:
+                raise
+        return set()
+
+
+def _release(hub: Hub, used: dict[int, set[str]], limit: datetime) -> int:
+    """Take blobs out of reach of repositories that do not use them, and give those back that they use."""
+    released = 0
+    for repo_id, needed in used.items():
+        with hub.database.writing() as session:
+            reached = set(session.scalars(select(RepoBlob.sha256).where(RepoBlob.repo_id == repo_id)))
+            for sha256 in reached - needed:
+                released += _take(session, repo_id, sha256, limit)
+            for sha256 in needed - reached if session.get(Repo, repo_id) else ():
+                if (size := hub.blobs.size(sha256)) is not None:
+                    grant(session, repo_id, sha256, size)
+    return released
+
+
+def _take(session: Session, repo_id: int, sha256: str, limit: datetime) -> bool:
+    """Whether a blob was taken from a repository. Its time in the store counts from now."""
+    held = session.get(RepoBlob, (repo_id, sha256), with_for_update=True)
+    if held is None or held.created_at > limit:
+        return False
+    session.delete(held)
+    session.execute(update(Blob).where(Blob.sha256 == sha256).values(created_at=now()))
+    return True
+
+
+def _chunks_in_use(hub: Hub) -> set[str]:
+    """Blobs with chunks that a client may be about to name."""
+    with hub.database.reading() as session:
+        rows = session.scalars(select(Xorb.chunks).where(Xorb.account_id.in_(_busy(session))))
+        return {span.sha256 for packed in rows for span in Chunks.unpack(packed).spans}
+
+
+def _busy(session: Session) -> list[int]:
+    """Accounts that may be uploading by Xet just now."""
+    moment = now() - UPLOAD
+    accounts = session.scalars(select(Xorb.account_id).distinct())
+    return [account for account in accounts if used_since(session, account, moment)]
+
+
+def _remove(hub: Hub, sha256: str, limit: datetime) -> bool:
+    """Remove a blob that no repository reaches. Its record is held meanwhile, so that no upload comes between."""
+    with hub.database.writing() as session:
+        blob = session.get(Blob, sha256, with_for_update=True)
+        if blob is None:
+            blob = Blob(sha256=sha256, size=0, created_at=limit)
+            session.add(blob)
+            session.flush()
+        reached = session.scalar(select(RepoBlob.repo_id).where(RepoBlob.sha256 == sha256).limit(1))
+        if reached is not None or blob.created_at > limit:
+            return False
+        hub.blobs.delete(sha256)
+        session.delete(blob)
+        return True
+
+
+def _forget_chunks(hub: Hub, removed: Container[str]) -> None:
+    """Accounts that have chunks in removed blobs start afresh."""
+    with hub.database.reading() as session:
+        rows = session.execute(select(Xorb.account_id, Xorb.chunks)).tuples()
+        lost = {account for account, packed in rows if _lies_in(packed, removed)}
+    for account in lost:
+        start_afresh(hub, account)
+
+
+def _lies_in(packed: bytes, removed: Container[str]) -> bool:
+    return any(span.sha256 in removed for span in Chunks.unpack(packed).spans)
+
+
+def _remove_uploads(hub: Hub, limit: datetime) -> int:
+    """Remove parts and xorbs of uploads that were given up. Gives the number of files."""
+    parts, xorbs = hub.blobs.staging / "parts", hub.blobs.staging / "xorbs"
+    with hub.database.writing() as session:
+        begun = session.scalars(select(Multipart).where(Multipart.created_at <= limit))
+        for upload in [it for it in begun if _is_old(parts / it.id, limit)]:
+            session.delete(upload)
+        session.flush()
+        kept = {parts / name for name in session.scalars(select(Multipart.id))}
+    kept |= _keep_xorbs(hub, limit)
+    old = [path for path in [*_files(parts), *_files(xorbs)] if path not in kept and _is_old(path, limit)]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
+
+
+def _keep_xorbs(hub: Hub, limit: datetime) -> set[Path]:
+    """The files of xorbs that stay. Accounts that sent some and never made files of them start afresh."""
+    with hub.database.reading() as session:
+        busy = _busy(session)
+        stored = select(Xorb.account_id, Xorb.hash, Xorb.created_at).where(Xorb.stored)
+        rows = session.execute(stored).tuples().all()
+    given_up = {account for account, _, since in rows if since <= limit and account not in busy}
+    for account in given_up:
+        start_afresh(hub, account)
+    return {xorbs_folder(hub, account) / name for account, name, _ in rows if account not in given_up}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _is_old(path: Path, limit: datetime) -> bool:
+    """Whether a file is not there, or was not written to since then."""
+    try:
+        return path.stat().st_mtime <= limit.timestamp()
+    except FileNotFoundError:
+        return True
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512  # parts have holes
+    except FileNotFoundError:
+        return 0
