@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session
 
 from lanza.database import now
 from lanza.errors import NotFound, RepoNotFound
-from lanza.hub.blobs import PIECE
 from lanza.hub.hub import Hub
+from lanza.hub.incoming import PIECE
 from lanza.hub.lfs import grant
 from lanza.hub.records import Blob, Multipart, Repo, RepoBlob, Xorb
 from lanza.hub.xet.chunks import Chunks
@@ -177,7 +177,7 @@ def _busy(session: Session) -> list[int]:
 
 
 def _remove(hub: Hub, sha256: str, limit: datetime) -> bool:
-    """Remove a blob that no repository reaches. Its record is held meanwhile, so that no upload comes between."""
+    """Remove a blob that no repository reaches. Its record is held meanwhile against uploads."""
     with hub.database.writing() as session:
         blob = session.get(Blob, sha256, with_for_update=True)
         if blob is None:

@@ -24,8 +24,8 @@ from lanza.auth.principal import Principal
 from lanza.database import now
 from lanza.errors import BadRequest, Gated, NotFound, Unavailable
 from lanza.hub.access import check_content, visible
-from lanza.hub.blobs import feed, full_disk
 from lanza.hub.hub import Hub
+from lanza.hub.incoming import feed, full_disk
 from lanza.hub.records import Blob, Multipart, Repo, RepoBlob
 
 LARGEST_PIECE: Final = 2 * 2**30

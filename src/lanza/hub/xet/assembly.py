@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 
 from lanza.auth.records import Account
 from lanza.errors import BadRequest, NotFound
-from lanza.hub.blobs import PIECE
 from lanza.hub.hub import Hub
+from lanza.hub.incoming import PIECE
 from lanza.hub.lfs import Large, check_stored, grant
 from lanza.hub.records import Repo, RepoBlob, Xorb
 from lanza.hub.repos import check_room

@@ -24,8 +24,8 @@ from starlette.concurrency import run_in_threadpool
 
 from lanza.database import now
 from lanza.errors import BadRequest
-from lanza.hub.blobs import PIECE, feed, full_disk
 from lanza.hub.hub import Hub
+from lanza.hub.incoming import PIECE, feed, full_disk
 from lanza.hub.records import HubState, Xorb
 from lanza.hub.xet.chunks import Chunks
 from lanza.hub.xet.formats import Unpacker
