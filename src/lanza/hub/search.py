@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
 from sqlalchemy import ColumnElement, Select, exists, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, defer
 
@@ -37,6 +38,9 @@ ORDERS: Final[dict[str, InstrumentedAttribute[Any]]] = {
     "trendingScore": Repo.likes,
 }
 """What lists can be sorted by. What is liked is what trends, here."""
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A repository's number or a count, as a cursor brings it back."""
 
 _HEAVY: Final = (Repo.card, Repo.facts, Repo.findings)
 _COUNT: Final = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)([KMBT]?)", re.IGNORECASE)

@@ -20,6 +20,7 @@ from lanza.hub.api.dependencies import CallerDep, HubDep, NameDep, json_body, re
 from lanza.hub.api.paths import cursor_of, next_page
 from lanza.hub.info import moment
 from lanza.hub.records import AccessRequest
+from lanza.hub.search import Number
 
 router = APIRouter()
 
@@ -44,7 +45,7 @@ class Place(msgspec.Struct, array_like=True):
     """The last request of a page."""
 
     since: datetime
-    account: int
+    account: Number
 
 
 async def _fields(request: Request) -> dict[str, str]:

@@ -29,7 +29,6 @@ from lanza.hub.refs import MAIN
 
 router = APIRouter()
 
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1000
 PAGE_WITH_FILES: Final = 100
@@ -63,8 +62,8 @@ class Asked(BaseModel):
 class Place(msgspec.Struct, array_like=True):
     """Where the next page begins: a value in the order (a date as text), and a repository's number."""
 
-    value: Number | str
-    id: Number
+    value: search.Number | str
+    id: search.Number
 
 
 @router.get("/api/{plural:kind}")
@@ -87,7 +86,7 @@ def likes(
     request: Request, response: Response, hub: HubDep, caller: CallerDep, user: str, cursor: str | None = None
 ) -> list[dict[str, Any]]:
     """What a user likes, the newest repositories first; of that, what the caller may see."""
-    before = cursor_of(cursor, Number)
+    before = cursor_of(cursor, search.Number)
     with hub.database.reading() as session:
         account = accounts.get(session, user)
         those = (

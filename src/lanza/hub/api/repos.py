@@ -32,7 +32,7 @@ from lanza.hub.names import Kind, RepoName, parse_repo
 from lanza.hub.objects import Entry
 from lanza.hub.records import Like, Repo
 from lanza.hub.refs import MAIN
-from lanza.hub.search import tags_of
+from lanza.hub.search import Number, tags_of
 
 router = APIRouter()
 
@@ -226,7 +226,7 @@ def likers(
     cursor: str | None = None,
 ) -> list[dict[str, Any]]:
     """Who likes a repository."""
-    after = cursor_of(cursor, int) or 0
+    after = cursor_of(cursor, Number) or 0
     with hub.database.reading() as session:
         repo = find_repo(session, caller, name)
         those = select(Account).join(Like, Like.account_id == Account.id).where(Like.repo_id == repo.id)
