@@ -37,7 +37,7 @@ def tidy(folder: Path, *, most: int = MOST_PACKS) -> None:
     try:
         done = run(
             folder,
-            ["repack", "--geometric=2", "-d", "-n", "-q", "--window=0"],
+            ["repack", "--geometric=2", "-d", "-n", "-q"],
             seconds=REPACK_SECONDS,
         )
         if done.returncode:

@@ -1,7 +1,7 @@
 """What git keeps, as values: commits, what is in their folders, refs, and the pointers to large files.
 
-They are read from what libgit2 gives, and written as bytes. What others have pushed may hold any bytes: names and messages that are no UTF-8 are read with replacement
-characters, dates beyond the calendar as its ends.
+They are read from what libgit2 gives, and written as bytes. What others have pushed may hold any bytes: names
+and messages that are no UTF-8 are read with replacement characters, dates beyond the calendar as its ends.
 """
 
 from __future__ import annotations

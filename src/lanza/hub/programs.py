@@ -135,6 +135,8 @@ async def feed(
 
 async def _write(stdin: asyncio.StreamWriter, chunk: bytes) -> bool:
     """Whether the program still reads."""
+    if stdin.is_closing():
+        return False
     try:
         stdin.write(chunk)
         await stdin.drain()

@@ -37,6 +37,7 @@ MOST_COMPLAINTS: Final = 10
 EMPTY_PACK: Final = 32
 """Bytes of a pack without objects: a head and a checksum."""
 
+LATE: Final = "somebody else was faster: fetch, and push again"
 CHECK_SECONDS: Final = 600
 AT_ONCE: Final = 500
 """Values in one SQL statement."""
@@ -88,10 +89,10 @@ class Incoming:
 
     def _connected(self, new: Sequence[str]) -> bool:
         """Whether all that the new commits need is there, as git itself asks before it moves a ref."""
-        wanted = "".join(f"{oid}\n" for oid in new) + "--not\n--all\n"
+        wanted = "".join(f"{oid}\n" for oid in new)
         done = run(
             self._repo.folder,
-            ["rev-list", "--objects", "--stdin", "--quiet"],
+            ["rev-list", "--objects", "--stdin", "--not", "--all", "--quiet"],
             stdin=wanted.encode(),
             seconds=CHECK_SECONDS,
             variables=self._variables,
@@ -100,12 +101,17 @@ class Incoming:
 
     def accept(self, moves: Sequence[Move], *, atomic: bool) -> dict[str, str]:
         """Make the objects the repository's, and move the refs. Gives why some did not, by ref."""
-        refused: dict[str, str] = {}
+        refs = self._repo.refs
         with writing(self._repo.folder):
-            self._join()
-            for group in [list(moves)] if atomic else [[move] for move in moves]:
+            refused = {move.ref: LATE for move in moves if refs.value(move.ref) != move.old}
+            if refused and atomic:
+                return {move.ref: LATE for move in moves}
+            left = [move for move in moves if move.ref not in refused]
+            if left:
+                self._join()
+            for group in [left] if atomic else [[move] for move in left]:
                 try:
-                    self._repo.refs.move(group)
+                    refs.move(group)
                 except LanzaError as error:
                     refused |= {move.ref: error.message for move in group}
             tidy(self._repo.folder)
@@ -133,7 +139,8 @@ def sizes_of(database: Database, repo_id: int, hashes: Sequence[str]) -> dict[st
     with database.reading() as session:
         for start in range(0, len(hashes), AT_ONCE):
             some = Blob.sha256.in_(hashes[start : start + AT_ONCE])
-            sizes.update(session.execute(query.where(RepoBlob.repo_id == repo_id, some)).tuples().all())
+            for sha256, size in session.execute(query.where(RepoBlob.repo_id == repo_id, some)):
+                sizes[sha256] = size
     return sizes
 
 
