@@ -17,7 +17,7 @@ from typing import Final
 from lanza.errors import Overloaded
 
 FREE: Final = 5
-"""Failures that cost nothing: people mistype."""
+"""Failures that cost nothing, if nothing else is said: people mistype."""
 
 LONGEST_WAIT: Final = 60.0  # seconds
 FORGET_AFTER: Final = 900.0  # seconds without a failure
@@ -29,10 +29,9 @@ class _Failures:
     count: int
     last: float
 
-    @property
-    def until(self) -> float:
+    def until(self, free: int) -> float:
         """When the next try is allowed."""
-        over = self.count - FREE
+        over = self.count - free
         return self.last if over < 0 else self.last + min(2.0 ** min(over, 30), LONGEST_WAIT)
 
 
@@ -44,11 +43,11 @@ class Guard:
         self._lock = threading.Lock()
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
-    def check(self, key: str) -> None:
-        """Overloaded, while `key` must wait."""
+    def check(self, key: str, *, free: int = FREE) -> None:
+        """Overloaded, while `key` must wait. `free` failures cost nothing, more where many share a key."""
         with self._lock:
             found = self._found(key)
-            wait = 0.0 if found is None else found.until - self._clock()
+            wait = 0.0 if found is None else found.until(free) - self._clock()
         if wait > 0:
             raise Overloaded(
                 f"there were too many tries: wait {math.ceil(wait)} s, then try again.",

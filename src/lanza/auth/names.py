@@ -8,35 +8,10 @@ from typing import Final
 from lanza.errors import BadRequest
 
 RESERVED: Final = frozenset(
-    {
-        "api",
-        "assets",
-        "cas",
-        "console",
-        "datasets",
-        "docs",
-        "endpoints",
-        "favicon.ico",
-        "healthz",
-        "join",
-        "login",
-        "logout",
-        "metrics",
-        "models",
-        "new",
-        "oauth",
-        "openapi.json",
-        "organizations",
-        "readyz",
-        "replicate",
-        "robots.txt",
-        "settings",
-        "spaces",
-        "static",
-        "tokens",
-        "v1",
-        "v2",
-    }
+    """
+    api assets cas console datasets docs endpoints favicon.ico healthz join login logout metrics models
+    new oauth openapi.json organizations readyz replicate robots.txt settings spaces static tokens v1 v2
+    """.split()  # noqa: SIM905 -- so many words read better
 )
 """Names that are routes, and so can be no namespace."""
 

@@ -29,7 +29,7 @@ def hash_password(password: str) -> str:
     """What is kept of a new password. BadRequest when it is too short or too long."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise BadRequest(
-            f"a password has {SHORTEST} to {LONGEST} characters, and this one has {len(password)}: choose another."
+            f"a password has {SHORTEST} to {LONGEST} characters, and this one has {len(password)}."
         )
     return _HASHER.hash(_bytes(password))
 

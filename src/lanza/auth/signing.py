@@ -47,7 +47,7 @@ class Signer:
         return f"{_packed(payload)}.{_packed(self._mac(purpose, payload))}"
 
     def verify(self, purpose: str, token: str) -> dict[str, Any]:
-        """The claims. Unauthorized when `token` is not ours, was signed for something else, or has expired."""
+        """The claims. Unauthorized when `token` is not ours, was signed for something else, or is too old."""
         payload_text, _, mac_text = token.partition(".")
         if len(token) > LONGEST:
             raise Unauthorized(_BAD)

@@ -207,8 +207,8 @@ def _check(
 ) -> None:
     if account.kind != "user":
         raise BadRequest(f"{account.name} is an organization: tokens belong to its members.")
-    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
-        raise BadRequest(f"a token's name is one line of 1 to {LONGEST_NAME} characters.")
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable() or "/" in name:
+        raise BadRequest(f"a token's name is one line of 1 to {LONGEST_NAME} characters, without '/'.")
     if role is Role.ADMIN and not account.admin:
         raise BadRequest(f"{account.name} is no administrator of this server: choose the role write.")
     if bool(grants) != (role is Role.FINE_GRAINED):

@@ -1,0 +1,155 @@
+"""Users, organizations and their members over HTTP, for administrators: what `lanza users` calls."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from fastapi import APIRouter
+from msgspec import UNSET, UnsetType
+
+from lanza.auth import accounts
+from lanza.auth.api.dependencies import CallerDep, Parts, PartsDep, json_body, moment, require_rules
+from lanza.auth.principal import Principal
+from lanza.auth.records import Account
+
+router: Final = APIRouter(prefix="/api/lanza")
+
+Bytes = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+
+
+class NewUser(msgspec.Struct, forbid_unknown_fields=True):
+    """A user to make. Without a password they cannot log in in a browser."""
+
+    name: str
+    password: str | None = None
+    admin: bool = False
+    email: str | None = None
+    full_name: str = ""
+
+
+class UserChanges(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to change of a user; of an organization, the quota. A quota of null is the server's own."""
+
+    password: str | UnsetType = UNSET
+    admin: bool | UnsetType = UNSET
+    quota_bytes: Bytes | UnsetType | None = UNSET
+
+
+class NewOrg(msgspec.Struct, forbid_unknown_fields=True):
+    """An organization to make, with its first administrator: the caller, if nobody is named."""
+
+    name: str
+    owner: str | None = None
+    full_name: str = ""
+
+
+class NewMember(msgspec.Struct, forbid_unknown_fields=True):
+    """What a user is to be in an organization."""
+
+    role: Literal["read", "write", "admin"]
+
+
+@router.get("/users")
+def list_accounts(parts: PartsDep, caller: CallerDep) -> list[dict[str, Any]]:
+    """All users and organizations."""
+    require_rules(caller)
+    with parts.database.reading() as session:
+        return [_account(account) for account in accounts.all_accounts(session)]
+
+
+@router.post("/users", status_code=201)
+def make_user(
+    parts: PartsDep, caller: CallerDep, wanted: Annotated[NewUser, json_body(NewUser)]
+) -> dict[str, Any]:
+    """A new user."""
+    require_rules(caller)
+    with parts.database.writing() as session:
+        user = accounts.create_user(
+            session,
+            wanted.name,
+            password=wanted.password,
+            admin=wanted.admin,
+            email=wanted.email,
+            full_name=wanted.full_name,
+        )
+        return _account(user)
+
+
+@router.patch("/users/{name}")
+def change_account(
+    parts: PartsDep, caller: CallerDep, name: str, wanted: Annotated[UserChanges, json_body(UserChanges)]
+) -> dict[str, Any]:
+    """A new password, more or less power, another quota."""
+    require_rules(caller)
+    with parts.database.writing() as session:
+        account = accounts.get(session, name)
+        if wanted.password is not UNSET:
+            accounts.set_password(account, wanted.password)
+        if wanted.admin is not UNSET:
+            accounts.set_admin(session, account, wanted.admin)
+        if wanted.quota_bytes is not UNSET:
+            account.quota_bytes = wanted.quota_bytes
+        changed = _account(account)
+    parts.authenticator.forget()
+    return changed
+
+
+@router.delete("/users/{name}", status_code=204)
+def remove_account(parts: PartsDep, caller: CallerDep, name: str) -> None:
+    """Remove a user or an organization with tokens and repositories."""
+    require_rules(caller)
+    with parts.database.writing() as session:
+        accounts.remove(session, name)
+    parts.authenticator.forget()
+
+
+@router.post("/orgs", status_code=201)
+def make_org(
+    parts: PartsDep, caller: CallerDep, wanted: Annotated[NewOrg, json_body(NewOrg)]
+) -> dict[str, Any]:
+    """A new organization."""
+    require_rules(caller)
+    with parts.database.writing() as session:
+        owner = accounts.get(session, wanted.owner or caller.name, "user")
+        org = _account(accounts.create_org(session, wanted.name, owner=owner, full_name=wanted.full_name))
+    parts.authenticator.forget()
+    return org
+
+
+@router.put("/orgs/{org}/members/{user}", status_code=204)
+def set_member(
+    parts: PartsDep,
+    caller: CallerDep,
+    org: str,
+    user: str,
+    wanted: Annotated[NewMember, json_body(NewMember)],
+) -> None:
+    """Make a user a member of an organization, or change what they may do there."""
+    _change_member(parts, caller, org, user, wanted.role)
+
+
+@router.delete("/orgs/{org}/members/{user}", status_code=204)
+def remove_member(parts: PartsDep, caller: CallerDep, org: str, user: str) -> None:
+    """Make a user no member any more."""
+    _change_member(parts, caller, org, user, None)
+
+
+def _change_member(parts: Parts, caller: Principal, org: str, user: str, role: str | None) -> None:
+    require_rules(caller)
+    with parts.database.writing() as session:
+        member = accounts.get(session, user, "user")
+        accounts.set_member(session, accounts.get(session, org, "org"), member, role)
+    parts.authenticator.forget()
+
+
+def _account(account: Account) -> dict[str, Any]:
+    return {
+        "name": account.name,
+        "kind": account.kind,
+        "full_name": account.full_name,
+        "email": account.email,
+        "admin": account.admin,
+        "quota_bytes": account.quota_bytes,
+        "created_at": moment(account.created_at),
+    }

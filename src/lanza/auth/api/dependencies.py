@@ -1,0 +1,105 @@
+"""What the routes here are given: what the application holds, who calls, a body of bounded size.
+
+The dependencies are async because they wait for nothing but the body: FastAPI runs others on threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from fastapi import Depends
+from starlette.requests import Request
+
+from lanza.auth.guard import Guard
+from lanza.auth.principal import Principal
+from lanza.auth.signing import Signer
+from lanza.auth.tokens import Authenticator
+from lanza.database import Database
+from lanza.errors import BadRequest, Forbidden, PayloadTooLarge, Unauthorized, UnsupportedMedia
+
+MOST_BYTES: Final = 2**18
+MOST_FIELDS: Final = 50
+FORM: Final = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the application holds for these routes."""
+
+    database: Database
+    authenticator: Authenticator
+    guard: Guard
+    signer: Signer
+
+
+async def _parts(request: Request) -> Parts:
+    state = request.app.state
+    return Parts(
+        database=state.database, authenticator=state.authenticator, guard=state.guard, signer=state.signer
+    )
+
+
+async def _caller(request: Request) -> Principal:
+    found: Principal = request.state.principal
+    return found
+
+
+async def _form(request: Request) -> dict[str, str]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORM:
+        raise UnsupportedMedia(f"this address takes a form: send {FORM}.")
+    body = await _body(request)
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS))
+    except ValueError as error:
+        raise BadRequest("the form cannot be read: send its fields as UTF-8.") from error
+
+
+PartsDep = Annotated[Parts, Depends(_parts)]
+CallerDep = Annotated[Principal, Depends(_caller)]
+FormDep = Annotated[dict[str, str], Depends(_form)]
+
+
+def json_body(kind: type[Any]) -> Any:
+    """A dependency that reads the body as the msgspec type `kind`. BadRequest says which field is wrong."""
+    decoder = msgspec.json.Decoder(kind)
+
+    async def read(request: Request) -> Any:
+        body = await _body(request)
+        try:
+            return decoder.decode(body or b"{}")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadRequest(f"the body is not the JSON that this route takes: {error}.") from error
+
+    return Depends(read)
+
+
+def require_rules(caller: Principal) -> None:
+    """Unauthorized or Forbidden, unless the caller administers this server."""
+    if caller.anonymous:
+        raise Unauthorized("this needs an administrator's token: log in with `lanza login`.")
+    if not caller.rules:
+        raise Forbidden(
+            f"the token {caller.token_name!r} of {caller.name} does not administer this server: use an "
+            "administrator's, of role admin."
+        )
+
+
+def moment(date: datetime | None) -> str | None:
+    """As clients parse dates: `2026-08-21T10:00:00.000Z`."""
+    if date is None:
+        return None
+    return date.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise PayloadTooLarge(f"this body may have at most {MOST_BYTES:,} bytes.")
+    return bytes(body)
