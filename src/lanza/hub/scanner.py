@@ -59,8 +59,8 @@ class Verdict:
 
 TOO_MUCH: Final = Verdict(
     level="suspicious",
-    message="it cannot be scanned: reading it takes too much time or memory. Load it only if you trust whoever "
-    "made it.",
+    message="it cannot be scanned: reading it takes too much time or memory. Load it only if you trust "
+    "whoever made it.",
 )
 
 

@@ -148,8 +148,8 @@ def _prepare(hub: Hub, caller: Principal, target: RepoName, url: str) -> tuple[i
         if accounts.find(session, target.namespace) is None:
             if not caller.rules:
                 raise Forbidden(
-                    f"nobody here is called {target.namespace!r}, and only an administrator can import into a "
-                    "new namespace: import it into your own."
+                    f"nobody here is called {target.namespace!r}, and only an administrator can import into "
+                    "a new namespace: import it into your own."
                 )
             owner = session.get_one(Account, caller.account_id)
             accounts.create_org(session, target.namespace, owner=owner)

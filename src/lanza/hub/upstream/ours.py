@@ -15,9 +15,9 @@ _MIRROR: Final = "mirror/"
 
 
 def is_ours(session: Session, name: RepoName) -> bool:
-    """Whether a name is to stay here: its namespace is known, or a repository is, or was, called so.
+    """Whether a name is to stay here: its namespace is known, or a repository is or was called so.
 
-    A namespace that was made for what is imported is no secret. A name without a namespace stays here when any
+    A namespace that was made for imports is no secret. A name without a namespace stays here when any
     repository bears it: somebody may only have forgotten to write the namespace.
     """
     if not name.namespace:
