@@ -59,7 +59,7 @@ class Incoming:
             self._come += len(data)
             if self._come > self.size:
                 raise BadRequest(
-                    f"more than the {self.size:,} bytes came that were said: check the file's size."
+                    f"more came than the {self.size:,} bytes that were said: check the file's size."
                 )
             self._begin_hash(data)
             if not self._stored:
