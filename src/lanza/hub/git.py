@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Final
@@ -29,6 +29,7 @@ from lanza.hub.objects import (
     Lfs,
     Ref,
     read_commit,
+    read_object,
     write_commit,
     write_message,
     write_pointer,
@@ -130,7 +131,7 @@ class GitRepo:
             self._git = pygit2.Repository(folder, flags)
         except pygit2.GitError as error:
             raise RepoNotFound(f"the server has no files of this repository: {error}.") from error
-        self._folders = Folders(self._read)
+        self._folders = Folders(partial(read_object, self._git))
         self.refs = Refs(self._git, folder)
 
     # Reading
@@ -159,7 +160,7 @@ class GitRepo:
 
     def read(self, oid: str) -> bytes:
         """The bytes of a file that git keeps, by an entry's `oid`; of a large file, its pointer."""
-        return self._read(bytes.fromhex(oid))
+        return read_object(self._git, bytes.fromhex(oid))
 
     def last_changes(self, commit: Commit, paths: Iterable[str]) -> Mapping[str, Commit]:
         """The commit that changed each path last. Those whose change lies far back are left out."""
@@ -197,7 +198,7 @@ class GitRepo:
         RevisionNotFound for a branch that does not exist, PreconditionFailed when its head is not `parent`
         (an id, or its first 7 digits and more), BadRequest and EntryNotFound for changes that cannot be.
         """
-        with self._writing():
+        with writing(self.folder):
             head = self._head(branch)
             if parent is not None and not _means(parent, head.oid):
                 raise PreconditionFailed("A commit has happened since. Please refresh and try again.")
@@ -219,7 +220,7 @@ class GitRepo:
 
     def squash(self, branch: str, message: str, author: str) -> Commit:
         """Make a branch's history one commit, with the files as they are. RevisionNotFound."""
-        with self._writing():
+        with writing(self.folder):
             head = self._head(branch)
             pack = Pack()
             oid = self._add_commit(pack, head.tree, [], author=author, message=write_message(message))
@@ -229,7 +230,7 @@ class GitRepo:
     def create_branch(self, name: str, start: str = MAIN) -> None:
         """Conflict when it exists, RevisionNotFound when `start` does not."""
         target = self.resolve(start).oid
-        with self._writing():
+        with writing(self.folder):
             self._create(BRANCH + check_ref_name(name), target)
 
     def delete_branch(self, name: str) -> None:
@@ -242,14 +243,13 @@ class GitRepo:
     ) -> None:
         """A tag for a revision; with a message, an object of its own. Conflict, RevisionNotFound."""
         oid = self.resolve(target).oid
-        with self._writing():
+        with writing(self.folder):
             check_ref_name(name)
             if message:
                 pack = Pack()
-                time = int(self._clock())
-                oid = pack.add(
-                    Kind.TAG, write_tag(name, oid, author=author, time=time, message=message)
-                ).hex()
+                seconds = int(self._clock())
+                content = write_tag(name, oid, author=author, time=seconds, message=message)
+                oid = pack.add(Kind.TAG, content).hex()
                 pack.write(self.folder / "objects")
             self._create(TAG + name, oid)
 
@@ -263,7 +263,7 @@ class GitRepo:
         self.refs.move([Move(ref, None, target)])
 
     def _delete(self, ref: str) -> None:
-        with self._writing():
+        with writing(self.folder):
             value = self.refs.value(ref)
             if value is None:
                 raise RevisionNotFound(f"there is no {ref} in this repository.")
@@ -275,17 +275,12 @@ class GitRepo:
         self.refs.move([move])
         tidy(self.folder)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        with writing(self.folder):
-            yield
-
     # How a commit is put together
 
     def _apply(self, changes: Sequence[Change], pack: Pack, head: Commit | None) -> str:
         """The tree after the changes, its new objects added to `pack`."""
         root, at = (bytes.fromhex(head.tree), head.oid) if head else (None, None)
-        draft = Draft(self._read, root, commit=at)
+        draft = Draft(partial(read_object, self._git), root, commit=at)
         for change in changes:
             match change:
                 case Put(path, content):
@@ -341,14 +336,11 @@ class GitRepo:
             raise missing_branch(branch_name(branch))
         return read_commit(self._commit(oid))
 
-    def _read(self, oid: bytes) -> bytes:
-        return self._git.odb.read(pygit2.Oid(raw=oid))[1]
-
     def _item(self, commit: Commit, path: str) -> Item | None:
         return self._folders.find(bytes.fromhex(commit.tree), path.encode(errors="replace"))
 
     def _entries(self, root: bytes, prefix: str, *, recursive: bool) -> Iterator[Entry]:
-        for item in parse_tree(self._read(root)):
+        for item in parse_tree(read_object(self._git, root)):
             if item.mode == MODULE:
                 continue
             path = prefix + item.name.decode(errors="replace")

@@ -7,13 +7,14 @@ brought counts as changed by the merge.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Final
 
 import pygit2
 from pygit2.enums import SortMode
 
-from lanza.hub.objects import LONGEST_POINTER, Commit, Lfs, read_commit, read_pointer
+from lanza.hub.objects import LONGEST_POINTER, Commit, Lfs, read_commit, read_object, read_pointer
 from lanza.hub.trees import LINK, MODULE, Folders, parse_tree
 
 FARTHEST: Final = 10_000
@@ -37,7 +38,7 @@ def last_changes(git: pygit2.Repository, oid: str, paths: Iterable[str]) -> dict
     found: dict[str, Commit] = {}
     commit = git[oid].peel(pygit2.Commit)
     wanted = _by_folder(paths)
-    folders = Folders(lambda tree: git.odb.read(pygit2.Oid(raw=tree))[1])
+    folders = Folders(partial(read_object, git))
     for _ in range(FARTHEST):
         parent = commit.parents[0] if commit.parent_ids else None
         for folder, names in list(wanted.items()):
@@ -99,7 +100,7 @@ def _pointers_in(git: pygit2.Repository, root: bytes, seen: set[bytes]) -> Itera
         if tree in seen:
             continue
         seen.add(tree)
-        for item in parse_tree(git.odb.read(pygit2.Oid(raw=tree))[1]):
+        for item in parse_tree(read_object(git, tree)):
             if item.is_folder:
                 waiting.append(item.oid)
             elif item.mode not in (LINK, MODULE) and item.oid not in seen:
@@ -113,4 +114,4 @@ def large_file(git: pygit2.Repository, oid: bytes, size: int) -> Lfs | None:
     """The large file that the blob `oid`, of `size` bytes, is a pointer to, or None."""
     if size > LONGEST_POINTER:
         return None
-    return read_pointer(git.odb.read(pygit2.Oid(raw=oid))[1])
+    return read_pointer(read_object(git, oid))

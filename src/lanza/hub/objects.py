@@ -84,6 +84,11 @@ def write_pointer(sha256: str, size: int) -> bytes:
     return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
 
 
+def read_object(git: pygit2.Repository, oid: bytes) -> bytes:
+    """The bytes of a file or a folder, by its id."""
+    return git.odb.read(pygit2.Oid(raw=oid))[1]
+
+
 def read_commit(commit: pygit2.Commit) -> Commit:
     text = commit.raw_message.decode(errors="replace").strip("\n")
     title, _, message = text.partition("\n")

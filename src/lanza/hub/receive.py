@@ -15,6 +15,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import pygit2
@@ -27,6 +28,7 @@ from lanza.hub.git import GitRepo
 from lanza.hub.history import large_file
 from lanza.hub.maintenance import INCOMING, tidy
 from lanza.hub.names import check_path, check_ref_name
+from lanza.hub.objects import read_object
 from lanza.hub.packs import Kind, sync_folder
 from lanza.hub.programs import command, environment, run
 from lanza.hub.records import Blob, RepoBlob
@@ -53,7 +55,8 @@ class Incoming:
         self._repo = repo
         self._folder = repo.folder / f"{INCOMING}{secrets.token_hex(8)}"
         self._packs = self._folder / "pack"
-        self._packs.mkdir(parents=True)
+        self._folder.mkdir()
+        self._packs.mkdir()
         self._variables = {
             "GIT_OBJECT_DIRECTORY": str(self._folder),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repo.folder / "objects"),
@@ -86,6 +89,11 @@ class Incoming:
             if known.get(sha256) != size
         ]
         return look.found[:MOST_COMPLAINTS]
+
+    @property
+    def size(self) -> int:
+        """How many bytes the push brings."""
+        return sum(pack.stat().st_size for pack in self._packs.glob("pack-*.pack"))
 
     def _connected(self, new: Sequence[str]) -> bool:
         """Whether all that the new commits need is there, as git itself asks before it moves a ref."""
@@ -186,7 +194,7 @@ class _Look:
     def __init__(self, git: pygit2.Repository, regular_bytes: int) -> None:
         self._git = git
         self._regular_bytes = regular_bytes
-        self._folders = Folders(self._read)
+        self._folders = Folders(partial(read_object, git))
         self._seen: set[bytes] = set()
         self.found: list[str] = []
         self.pointers: dict[tuple[str, int], str] = {}
@@ -202,9 +210,6 @@ class _Look:
             base = commit.parents[0].tree_id.raw if commit.parent_ids else None
             self._folder(commit.tree_id.raw, base, "", 1)
 
-    def _read(self, oid: bytes) -> bytes:
-        return self._git.odb.read(pygit2.Oid(raw=oid))[1]
-
     def _folder(self, oid: bytes, base: bytes | None, prefix: str, depth: int) -> None:
         """Look at what differs between two folders. Each new one is looked at once."""
         if oid == base or oid in self._seen:
@@ -214,7 +219,7 @@ class _Look:
             self.found.append(f"{prefix}: lies in more than {DEEPEST} folders. Use fewer.")
             return
         before = self._folders.lines(base)
-        for item in parse_tree(self._read(oid)):
+        for item in parse_tree(read_object(self._git, oid)):
             if len(self.found) >= MOST_COMPLAINTS:
                 return
             if before.get(item.name) == item or (path := self._path(prefix, item.name)) is None:

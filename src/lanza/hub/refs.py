@@ -18,7 +18,7 @@ from typing import IO, Final
 
 import pygit2
 
-from lanza.errors import BadRequest, Conflict, RevisionNotFound, StorageFull, Unavailable
+from lanza.errors import BadRequest, Conflict, RepoNotFound, RevisionNotFound, StorageFull, Unavailable
 from lanza.hub.objects import Ref
 
 MAIN: Final = "main"
@@ -126,7 +126,11 @@ class Refs:
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Be the only one that writes to the repository in `folder`. Unavailable when others take too long."""
-    with (folder / _LOCK).open("ab") as file:
+    try:
+        lock = (folder / _LOCK).open("ab")
+    except FileNotFoundError:
+        raise RepoNotFound("this repository was removed meanwhile.") from None
+    with lock as file:
         until = time.monotonic() + PATIENCE
         while not _try_lock(file):
             if time.monotonic() > until:

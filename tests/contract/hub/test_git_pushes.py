@@ -329,6 +329,16 @@ def test_a_push_over_the_limit_is_refused_in_words(served: Served, tmp_path: Pat
     assert not list(served.repo.folder.glob("incoming-*"))
 
 
+def test_a_push_that_the_namespace_has_no_room_for_is_refused(served: Served, tmp_path: Path) -> None:
+    with served.hub.database.writing() as session:
+        session.get_one(Account, 1).quota_bytes = 50_000
+    one = served.clone(tmp_path / "one")
+    (one / "x").write_bytes(os.urandom(60_000))
+    served.change(one)
+    assert "at most 50,000 bytes" in served.push(one, check=False).stderr
+    assert served.names() == {".gitattributes"}
+
+
 @pytest.mark.parametrize("name", ["back\\slash", "ctrl\x01", "git~1"])
 def test_odd_names_are_refused(served: Served, tmp_path: Path, name: str) -> None:
     one = served.clone(tmp_path / "one")

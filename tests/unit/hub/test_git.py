@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import subprocess
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -438,6 +440,27 @@ def test_a_writer_that_waits_too_long_is_told_to_come_again(
     monkeypatch.setattr(refs, "PATIENCE", -1)
     with refs.writing(repo.folder), pytest.raises(refs.Unavailable, match="try again"):
         put(repo, Put("a", b"1"))
+
+
+def test_a_commit_to_a_repository_that_was_removed_finds_none(store: GitStore, repo: GitRepo) -> None:
+    store.remove(7)
+    with pytest.raises(RepoNotFound):
+        put(repo, Put("a", b"1"))
+    assert not repo.folder.exists()
+
+
+def test_a_repository_that_nobody_looks_at_any_more_is_closed(store: GitStore, repo: GitRepo) -> None:
+    commit = put(repo, Put("a/b", b"1"))
+    opened = store.open(7)
+    closed = weakref.ref(opened._git)
+    gc.disable()
+    try:
+        assert opened.entry(commit, "a/b") is not None
+        assert [entry.path for entry in opened.entries(commit, recursive=True)][-1] == "a/b"
+        del opened
+        assert closed() is None, "it would stay open until the next collection of garbage"
+    finally:
+        gc.enable()
 
 
 def test_what_is_written_is_there_before_the_ref_moves(

@@ -28,6 +28,7 @@ from starlette.types import Send
 
 from lanza import __version__
 from lanza.auth.principal import Principal, Scope
+from lanza.auth.records import Account
 from lanza.errors import (
     BadRequest,
     DeadlineExceeded,
@@ -50,7 +51,9 @@ from lanza.hub.hub import Hub
 from lanza.hub.names import RepoName, parse_repo
 from lanza.hub.programs import command, environment, feed, output, run
 from lanza.hub.receive import Incoming, sizes_of, wrong_moves
+from lanza.hub.records import Repo
 from lanza.hub.refs import BRANCH, MAIN
+from lanza.hub.repos import check_room
 from lanza.hub.wire import FLUSH, MOST_COMMANDS, Push, advertised, packet, packet_length, read_push, report
 
 router = APIRouter(include_in_schema=False)
@@ -109,12 +112,12 @@ async def receive_pack(request: Request, hub: HubDep, caller: CallerDep, name: G
     _check_type(request, "git-receive-pack")
     repo_id, repo = await run_in_threadpool(_open, hub, caller, name, Scope.WRITE)
     with _slot(hub):
-        try:
-            with anyio.fail_after(EXCHANGE_SECONDS):
-                async with aclosing(_unzipped(request)) as chunks:
-                    told = await _received(hub, repo_id, repo, _Body(chunks))
-        except TimeoutError:
-            raise DeadlineExceeded("the push took too long, and nothing of it was kept.") from None
+        async with aclosing(_unzipped(request)) as chunks:
+            body = _Body(chunks)
+            with _deadline():
+                push = read_push(await body.group())
+            # git asks with an empty push whether it may, before it sends much.
+            told = await _received(hub, repo_id, repo, push, body) if push.moves else b""
     return _answer(told, "application/x-git-receive-pack-result")
 
 
@@ -181,6 +184,16 @@ def _slot(hub: Hub) -> Iterator[None]:
         hub.git.programs.release()
 
 
+@contextmanager
+def _deadline() -> Iterator[None]:
+    """How long a client may take to send something. DeadlineExceeded."""
+    try:
+        with anyio.fail_after(EXCHANGE_SECONDS):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded("the push took too long, and nothing of it was kept.") from None
+
+
 class _Fetch(StreamingResponse):
     """What `git upload-pack` answers. The program ends with the answer, or when the client leaves."""
 
@@ -209,17 +222,14 @@ async def _uploaded(repo: GitRepo, asked: bytes, protocol: Mapping[str, str]) ->
                 yield piece
 
 
-async def _received(hub: Hub, repo_id: int, repo: GitRepo, body: _Body) -> bytes:
-    """Take a push in; gives the report about it."""
-    commands = await body.group()
-    if not commands:
-        return b""  # git asks whether it may, before it sends much
-    push = read_push(commands)
+async def _received(hub: Hub, repo_id: int, repo: GitRepo, push: Push, body: _Body) -> bytes:
+    """Take in what a push brings; gives the report about it."""
     incoming = await run_in_threadpool(Incoming, repo)
     try:
         if push.brings_objects:
             arguments, variables = incoming.unpacker(hub.limits.commit_bytes)
-            status, said = await feed(arguments, variables, body.rest())
+            with _deadline():
+                status, said = await feed(arguments, variables, body.rest())
             if status:
                 refused = {move.ref: "its objects are not good" for move in push.moves}
                 return report(push, refused, unpacked="index-pack failed", notes=said.splitlines())
@@ -244,6 +254,9 @@ def _decide(hub: Hub, repo_id: int, push: Push, incoming: Incoming) -> bytes:
         if notes:
             refused |= {move.ref: "it holds what cannot be kept here" for move in moves}
         elif moves:
+            with hub.database.reading() as session:
+                owner = session.get_one(Account, session.get_one(Repo, repo_id).owner_id)
+                check_room(session, hub, owner, incoming.size)
             refused |= incoming.accept(moves, atomic=push.atomic)
     except LanzaError as error:
         refused |= {move.ref: error.message for move in moves}
