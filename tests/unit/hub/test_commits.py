@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,11 +17,17 @@ from sqlalchemy import select
 from asking import Answer
 from hub_app import Server
 from hub_contents import serving, upload
+from lanza.auth.principal import Principal, Role
+from lanza.errors import LanzaError
+from lanza.hub import commits
+from lanza.hub.commits import Header
 from lanza.hub.git import GitRepo
 from lanza.hub.hub import HubLimits
+from lanza.hub.names import Kind, RepoName
 from lanza.hub.objects import write_pointer
 from lanza.hub.patterns import Attributes
 from lanza.hub.records import Repo
+from lanza.hub.trees import Put
 
 LARGE = b"\0weights\0" * 1000
 
@@ -237,3 +244,38 @@ def test_a_dataset_takes_commits_too(server: Server, ana: str) -> None:
     body += b"\n" + json.dumps(file("a.csv", b"1,2")).encode()
     answer = server.ask("/api/datasets/ana/data/commit/main", ana, method="POST", body=body)
     assert answer.json["commitUrl"].startswith("http://hub.test:8420/datasets/ana/data/commit/")
+
+
+def at_once(server: Server, repo: str, count: int, *, parent: str | None) -> list[str | int]:
+    """So many commits from as many threads: the commit that each made, or the status that it got."""
+    owner = Principal(name="ana", account_id=1, role=Role.WRITE, memberships={"ana": "admin"})
+    name = RepoName(Kind.MODEL, *repo.split("/"))
+
+    def one(number: int) -> str | int:
+        header = Header(title=f"Change {number}", parent=parent)
+        change = Put(path=f"{number}.txt", content=b"x")
+        try:
+            return commits.apply(server.hub, owner, name, "main", header, [change]).oid
+        except LanzaError as error:
+            return error.status
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(one, range(count)))
+
+
+def test_of_commits_on_one_parent_one_wins(server: Server, ana: str, repo: str) -> None:
+    head = git_of(server, repo).resolve("main").oid
+    results = at_once(server, repo, 6, parent=head)
+    winner = git_of(server, repo).resolve("main")
+    assert (winner.parents, results.count(winner.oid)) == ((head,), 1)
+    assert {result for result in results if result != winner.oid} <= {409, 412}
+
+
+def test_commits_that_name_no_parent_are_put_on_top_of_each_other(
+    server: Server, ana: str, repo: str
+) -> None:
+    results = at_once(server, repo, 6, parent=None)
+    git = git_of(server, repo)
+    history = [commit.oid for commit in git.log(git.resolve("main"), skip=0, limit=10)]
+    assert sorted(map(str, results)) == sorted(history[:6])
+    assert paths(server, repo) == {".gitattributes", *(f"{number}.txt" for number in range(6))}

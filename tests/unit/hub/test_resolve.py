@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from sqlalchemy import delete, select
 from asking import Answer
 from hub_app import Server
 from hub_contents import ContentServer, serving, upload
+from lanza.hub.api.resolve import Pieces
 from lanza.hub.objects import write_pointer
 from lanza.hub.packs import Kind, object_id
 from lanza.hub.records import Repo, RepoBlob
@@ -227,3 +229,43 @@ def test_downloads_are_counted_once_for_each_client(server: ContentServer, eva: 
     for token in ("", "", eva, eva):
         assert server.ask(url, token).status == 200
     assert counted() == 2
+
+
+def test_content_that_is_lost_is_an_error_and_no_broken_answer(server: ContentServer, eva: str) -> None:
+    server.make(eva, "lost")
+    sha256 = upload(server, "eva/lost", b"\0lost")
+    server.commit(eva, "eva/lost", **{"lost.bin": write_pointer(sha256, 5)})
+    assert server.ask("/eva/lost/resolve/main/lost.bin").body == b"\0lost"
+    server.hub.blobs.delete(sha256)
+    answer = server.ask("/eva/lost/resolve/main/lost.bin")
+    assert answer.status == 404
+    assert sha256 in answer.json["error"]
+
+
+def test_reading_stops_when_the_client_leaves() -> None:
+    read: list[int] = []
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            for number in range(100):
+                read.append(number)
+                yield b"x"
+        finally:
+            read.append(-1)
+
+    async def visit() -> None:
+        left = asyncio.Event()
+
+        async def receive() -> Any:
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                left.set()
+                await asyncio.Event().wait()  # a connection that takes no more
+
+        await Pieces(pieces(), status_code=200, headers={})({"type": "http"}, receive, send)
+
+    asyncio.run(visit())
+    assert read == [0, -1]

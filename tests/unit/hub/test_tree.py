@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -162,8 +163,11 @@ def test_the_history_is_told_page_by_page(server: Server, repo: str) -> None:
     assert formatted[1]["formatted"]["title"] == "add &lt;files&gt;"
 
 
-def test_a_cursor_of_another_kind_is_refused(server: Server, repo: str) -> None:
-    assert server.ask(f"{repo}/tree/main?cursor=bnVsbA").status == 400
+@pytest.mark.parametrize("cursor", [None, ["main"], ["main", -1], ["main", 2**60], {"commit": "main"}])
+def test_a_cursor_that_was_made_up_is_refused(server: Server, repo: str, cursor: Any) -> None:
+    packed = base64.urlsafe_b64encode(json.dumps(cursor).encode()).decode()
+    for route in ("tree", "commits"):
+        assert server.ask(f"{repo}/{route}/main?cursor={packed}").status == 400
 
 
 def test_a_private_tree_looks_absent(server: Server, ana: str) -> None:

@@ -44,7 +44,7 @@ class TreeCursor(msgspec.Struct, array_like=True):
     """Where the next page of a tree or of a history begins: a commit, and how much was given of it."""
 
     commit: str
-    given: int
+    given: Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
 
 @router.get("/tree/{rev:rev}")
