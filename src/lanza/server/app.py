@@ -20,7 +20,7 @@ from lanza import __version__
 from lanza.auth import api as auth
 from lanza.auth.guard import Guard
 from lanza.auth.tokens import Authenticator
-from lanza.errors import EngineFailed, LanzaError
+from lanza.errors import EngineFailed, LanzaError, NotFound
 from lanza.hub import pages
 from lanza.hub.api import (
     commit,
@@ -44,6 +44,9 @@ from lanza.server.refusals import answer_to, as_error
 from lanza.server.settings import ServerSettings
 
 health: Final = APIRouter(include_in_schema=False)
+nowhere: Final = APIRouter(include_in_schema=False)
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 # In this order: fixed addresses first, then what begins with a repository's name, then pages.
 ROUTERS: Final = (
@@ -60,6 +63,7 @@ ROUTERS: Final = (
     xet.router,
     git_http.router,
     resolve.router,
+    nowhere,
     pages.router,
 )
 
@@ -141,3 +145,11 @@ def readyz(hub: HubDep) -> Response:
     with hub.database.reading() as session:
         session.execute(text("SELECT 1"))
     return JSONResponse({"status": "ready"})
+
+
+@nowhere.api_route("/api/{rest:path}", methods=METHODS)
+@nowhere.api_route("/cas/{rest:path}", methods=METHODS)
+@nowhere.api_route("/oauth/{rest:path}", methods=METHODS)
+async def nothing() -> Response:
+    """Below `/api` and its like there are no repositories, whose pages come next."""
+    raise NotFound("there is nothing at this address.")

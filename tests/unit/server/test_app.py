@@ -21,10 +21,11 @@ def test_health_needs_no_token_and_minds_no_wrong_one(server: Server) -> None:
 
 @pytest.mark.parametrize("path", ["/api/nothing", "/no/such/address/at/all", "/api/models/a/b/c/d/e"])
 def test_an_address_of_nothing_is_a_404_without_a_code_of_repositories(server: Server, path: str) -> None:
-    answer = server.ask(path)
-    assert answer.status == 404
-    assert "x-error-code" not in answer.headers
-    assert answer.json["error"]
+    for method in ("GET", "POST"):
+        answer = server.ask(path, method=method)
+        assert answer.status == 404
+        assert "x-error-code" not in answer.headers
+        assert answer.json["error"]
 
 
 def test_a_method_that_an_address_does_not_take_is_a_405(server: Server) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lanza.auth.tokens import Authenticator
 
+from lanza.auth.tokens import Authenticator
 from lanza.errors import Unauthorized, UsageError
 from lanza.hub.hub import Hub
 from lanza.server.folder import DataFolder, make_admin, open_hub, renew_admin_token
