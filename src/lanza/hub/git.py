@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -131,6 +132,8 @@ class GitRepo:
             self._git = pygit2.Repository(folder, flags)
         except pygit2.GitError as error:
             raise RepoNotFound(f"the server has no files of this repository: {error}.") from error
+        # pygit2's repository refers to itself: without this, its files stay open until garbage is collected.
+        weakref.finalize(self, self._git.free)
         self._folders = Folders(partial(read_object, self._git))
         self.refs = Refs(self._git, folder)
 
