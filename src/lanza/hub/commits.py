@@ -177,8 +177,10 @@ def with_attributes(git: GitRepo, head: Commit, changes: Sequence[Change]) -> Se
 def _attributes(git: GitRepo, head: Commit, changes: Sequence[Change]) -> str | None:
     """What `.gitattributes` would say after the changes; None when it is nothing that one can add to."""
     for change in reversed(changes):
+        if change.path == ATTRIBUTES and isinstance(change, Put):
+            return _text(change.content)
         if change.path == ATTRIBUTES:
-            return _text(change.content) if isinstance(change, Put) else "" if _deletes(change) else None
+            return "" if _deletes(change) else None
     entry = entry_at(git, head, ATTRIBUTES)
     if entry is None:
         return ""

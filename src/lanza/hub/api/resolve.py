@@ -121,8 +121,8 @@ def file_answer(request: Request, hub: Hub, found: Found, *, pointer: bool = Fal
     """The answer for a file: 200, 206 or 304. RangeNotSatisfiable."""
     entry = found.entry
     large = None if pointer else entry.lfs
-    size = large.size if large else entry.lfs.pointer_size if entry.lfs else entry.size
-    etag = f'"{large.sha256 if large else entry.oid}"'
+    oid, size = (large.sha256, large.size) if large else (entry.oid, _size_in_git(entry))
+    etag = f'"{oid}"'
     headers = {**_headers(entry.path, download="download" in request.query_params), "ETag": etag}
     headers["X-Repo-Commit"] = found.commit.oid
     if large:
@@ -141,6 +141,10 @@ def file_answer(request: Request, hub: Hub, found: Found, *, pointer: bool = Fal
         return Pieces(hub.blobs.read(large.sha256, start, stop, PIECE), status_code=status, headers=headers)
     content = b"" if large else found.git.read(entry.oid)[start:stop]
     return Response(content, status_code=status, headers=headers)
+
+
+def _size_in_git(entry: Entry) -> int:
+    return entry.lfs.pointer_size if entry.lfs else entry.size
 
 
 def _headers(path: str, *, download: bool) -> dict[str, str]:
