@@ -183,3 +183,22 @@ def test_a_deadline_that_passes(tmp_path: Path, home: Path) -> None:
     with served(folder, home=home, deadline=0.2) as url:
         answer = httpx.post(url, json={"inputs": "hola"})
     assert answer.status_code == 504
+
+
+@pytest.mark.parametrize("kind", ["", "async "], ids=["in its thread", "on the event loop"])
+def test_a_handler_that_never_comes_back_is_started_again(tmp_path: Path, home: Path, kind: str) -> None:
+    folder = tmp_path / "stuck"
+    folder.mkdir()
+    (folder / "handler.py").write_text(
+        "import time\n\n\nclass EndpointHandler:\n    def __init__(self, path): ...\n"
+        f"    {kind}def __call__(self, data):\n"
+        "        while data['inputs'] == 'forever':\n            time.sleep(0.01)\n"
+        "        return data\n"
+    )
+    with served(folder, home=home, deadline=1) as url:
+        assert httpx.post(url, json={"inputs": "hola"}).status_code == 200
+        assert httpx.post(url, json={"inputs": "forever"}).status_code == 504
+        until = time.monotonic() + 30
+        while (answer := httpx.post(url, json={"inputs": "hola"})).status_code != 200:
+            assert answer.status_code in (503, 504)
+            assert time.monotonic() < until

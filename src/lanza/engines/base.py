@@ -155,11 +155,15 @@ class GenerationEngine(Engine, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class HandlerRequest:
-    """What a handler is called with: decoded JSON, or raw bytes and their type."""
+    """What a handler is called with: decoded JSON, or raw bytes and their type.
+
+    `patience` is how many seconds it may go on after its caller has left, before its process is ended.
+    """
 
     data: Any
     content_type: str
     accept: str = ""
+    patience: float = 60.0
 
 
 class Chunks(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -33,6 +34,7 @@ class HandlerService:
         request = decode(
             body, exchange.header(b"content-type"), exchange.header(b"accept"), exchange.scope["query_string"]
         )
+        request = replace(request, patience=self._limits.deadline)
         self.running += 1
         try:
             await exchange.while_connected(self._answer(exchange, request))

@@ -48,9 +48,10 @@ class Stream:
     At most `WINDOW` chunks are held: the handler is told when some were taken.
     """
 
-    def __init__(self, call_id: int, send: Send) -> None:
+    def __init__(self, call_id: int, send: Send, cancel: Callable[[], None]) -> None:
         self._id = call_id
         self._send = send
+        self._cancel = cancel
         self._chunks: deque[bytes] = deque()
         self._ended = False
         self._taken = 0
@@ -75,7 +76,7 @@ class Stream:
     async def aclose(self) -> None:
         self._chunks.clear()
         if not self._ended:
-            self._send({"op": "cancel", "id": self._id})
+            self._cancel()
         self.end()
 
     def put(self, chunk: bytes) -> None:
@@ -99,10 +100,11 @@ class Stream:
 class Call:
     """One request: `reply` is its answer, or the first of its answer when it streams."""
 
-    def __init__(self, call_id: int, send: Send) -> None:
+    def __init__(self, call_id: int, send: Send, patience: float) -> None:
         self.reply: asyncio.Future[HandlerAnswer] = asyncio.get_running_loop().create_future()
         self._id = call_id
         self._send = send
+        self._patience = patience
         self._started = False
         self._stream: Stream | None = None
 
@@ -120,6 +122,10 @@ class Call:
             self._fail(reply.error())
         return reply.op in ("end", "result", "error")
 
+    def cancel(self) -> None:
+        """Tell the handler that nobody waits for this answer any more."""
+        self._send({"op": "cancel", "id": self._id, "patience": self._patience})
+
     def die(self, error: EngineRestarting) -> None:
         """The process is gone."""
         started = self._started or self._stream is not None
@@ -127,7 +133,7 @@ class Call:
 
     def _open(self) -> Stream:
         if self._stream is None:
-            self._stream = Stream(self._id, self._send)
+            self._stream = Stream(self._id, self._send, self.cancel)
             self._answer(HandlerAnswer(content_type=EVENT_STREAM, chunks=self._stream))
         return self._stream
 

@@ -120,7 +120,7 @@ class Worker(asyncio.Protocol):
         """Raises NeverStarted when the process died before it came to this request."""
         number = next(self._numbers)
         content_type, body = _encode(request)
-        call = self._calls[number] = Call(number, self._control)
+        call = self._calls[number] = Call(number, self._control, request.patience)
         try:
             self._send(
                 {"op": "call", "id": number, "content_type": content_type, "accept": request.accept}, body
@@ -129,7 +129,7 @@ class Worker(asyncio.Protocol):
                 call.die(_restarting(self.gone.result()))
             return await call.reply
         except asyncio.CancelledError:
-            self._control({"op": "cancel", "id": number})
+            call.cancel()
             raise
 
     def stop(self) -> None:

@@ -21,6 +21,7 @@ from .calls import Channel
 from .loading import load_handler
 from .service import Service
 from .trial import Trial, describe, report
+from .watchdog import Watchdog
 from .wire import FrameDecoder
 
 Deliver = Callable[[dict[str, Any], bytes], None]
@@ -38,12 +39,16 @@ async def _serve(connection: socket.socket, folder: str) -> None:
     inbox: asyncio.Queue[tuple[dict[str, Any], bytes]] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
+    watchdog = Watchdog(loop.call_soon_threadsafe, _end_group)
+
     def deliver(header: dict[str, Any], body: bytes) -> None:
+        if header["op"] == "cancel":
+            watchdog.abandoned(header["patience"])
         loop.call_soon_threadsafe(inbox.put_nowait, (header, body))
 
     threading.Thread(target=_read, args=(connection, deliver), name="lanza-reader", daemon=True).start()
     with Trial() as trial:
-        service = Service(load_handler(folder), channel, folder)
+        service = Service(load_handler(folder), channel, folder, watchdog)
     if trial.error:
         report(trial.error)
         channel.send({"op": "failed", **describe(trial.error, folder)})

@@ -17,6 +17,7 @@ from typing import Any
 from .batching import Batcher
 from .calls import Call, Channel
 from .trial import Trial
+from .watchdog import Watchdog
 
 _ANSWERED = object()
 
@@ -24,11 +25,12 @@ _ANSWERED = object()
 class Service:
     """Made on the running event loop. `stopped` is set when the replica asks to stop."""
 
-    def __init__(self, handler: Any, channel: Channel, folder: str) -> None:
+    def __init__(self, handler: Any, channel: Channel, folder: str, watchdog: Watchdog) -> None:
         self.stopped = asyncio.Event()
         self._handler = handler
         self._channel = channel
         self._folder = folder
+        self._watchdog = watchdog
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="handler")
         self._calls: dict[int, tuple[Call, asyncio.Task[None]]] = {}
         self._async = _is_async(type(handler).__call__) if callable(handler) else False
@@ -113,7 +115,7 @@ class Service:
     async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         def run() -> Any:
             try:
-                return function(*args)
+                return self._watchdog.watched(function, *args)
             except StopIteration as error:  # a future cannot hold one
                 raise RuntimeError("the handler raised StopIteration") from error
 
