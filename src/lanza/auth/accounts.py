@@ -164,9 +164,9 @@ def _add(
         admin=admin,
         created_at=now(),
     )
-    session.add(account)
     try:
-        session.flush()
+        with session.begin_nested():
+            session.add(account)
     except IntegrityError as error:
         raise Conflict(f"the name {name!r} is taken: choose another.") from error
     return account

@@ -69,9 +69,9 @@ def issue(
         created_at=now(),
         expires_at=expires_at,
     )
-    session.add(token)
     try:
-        session.flush()
+        with session.begin_nested():
+            session.add(token)
     except IntegrityError as error:
         raise Conflict(
             f"{account.name} has a token {name!r} already: revoke that one, or choose another name."

@@ -15,7 +15,7 @@ from lanza.auth.records import Account
 
 router: Final = APIRouter(prefix="/api/lanza")
 
-Bytes = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 class NewUser(msgspec.Struct, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """The Hub: accounts, tokens, repositories, blobs.
 
-The columns are explained where they are used: in `lanza/auth/records.py` and `lanza/hub/records.py`. This file
-stays as it is once it was released; what changes afterwards is a file of its own beside it.
+`lanza/auth/records.py` and `lanza/hub/records.py` say what the columns are. This file stays as it is once it
+was released: what changes afterwards is a file of its own beside it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,128 @@
+"""The database: its schema is what the code means, and its sessions are what they say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, select, text
+from sqlalchemy.exc import IntegrityError
+
+from lanza.auth.records import Account, Membership
+from lanza.database import Base, Database, now
+from lanza.errors import UsageError
+from lanza.hub import records
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database(f"sqlite:///{tmp_path / 'lanza.db'}")
+    made.migrate()
+    yield made
+    made.close()
+
+
+def account(name: str, created_at: datetime | None = None) -> Account:
+    return Account(key=name, name=name, kind="user", created_at=created_at or now())
+
+
+def test_the_migrations_make_what_the_records_mean(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+        tables = set(inspect(connection).get_table_names())
+    assert tables == {*Base.metadata.tables, "alembic_version"}
+    assert records.Repo.__tablename__ in tables
+
+
+def test_what_goes_with_what_is_known_to_the_database(database: Database) -> None:
+    """The comparison above does not look at foreign keys' deletion."""
+    with database.engine.connect() as connection:
+        inspector = inspect(connection)
+        for name, table in Base.metadata.tables.items():
+            meant = {(key.parent.name, key.target_fullname, key.ondelete) for key in table.foreign_keys}
+            found = {
+                (
+                    key["constrained_columns"][0],
+                    f"{key['referred_table']}.{key['referred_columns'][0]}",
+                    key["options"].get("ondelete"),
+                )
+                for key in inspector.get_foreign_keys(name)
+            }
+            assert found == meant, name
+
+
+def test_migrating_twice_changes_nothing(database: Database) -> None:
+    with database.writing() as session:
+        session.add(account("ana"))
+    database.migrate()
+    with database.reading() as session:
+        assert session.scalars(select(Account.name)).all() == ["ana"]
+
+
+def test_a_database_of_a_newer_version_is_refused(database: Database) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(UsageError, match=r"newer Lanza .*9999.*update Lanza"):
+        database.migrate()
+    with database.engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+
+
+def test_a_block_that_raises_writes_nothing(database: Database) -> None:
+    def fail() -> None:
+        with database.writing() as session:
+            session.add(account("ana"))
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with database.reading() as session:
+        assert session.scalars(select(Account)).all() == []
+
+
+def test_reading_sees_one_state(database: Database) -> None:
+    with database.reading() as session:
+        assert session.scalars(select(Account.name)).all() == []
+        with database.writing() as other:
+            other.add(account("ana"))
+        assert session.scalars(select(Account.name)).all() == []
+    with database.reading() as session:
+        assert session.scalars(select(Account.name)).all() == ["ana"]
+
+
+def test_two_that_write_wait_for_each_other(database: Database) -> None:
+    def write(name: str) -> None:
+        with database.writing() as session:
+            seen = len(session.scalars(select(Account)).all())
+            session.add(account(f"{name}-{seen}"))
+
+    threads = [threading.Thread(target=write, args=(f"user{number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.reading() as session:
+        seen = sorted(int(name.partition("-")[2]) for name in session.scalars(select(Account.name)))
+    assert seen == list(range(8))
+
+
+def test_foreign_keys_hold(database: Database) -> None:
+    with pytest.raises(IntegrityError), database.writing() as session:
+        session.add(Membership(org_id=1, user_id=2, role="read"))
+
+
+def test_moments_keep_their_meaning_in_utc(database: Database) -> None:
+    madrid = datetime(2026, 6, 1, 12, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
+    with database.writing() as session:
+        session.add(account("ana", madrid))
+    with database.reading() as session:
+        found = session.scalars(select(Account.created_at)).one()
+    assert found == madrid
+    assert found.tzinfo is UTC
