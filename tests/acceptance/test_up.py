@@ -154,6 +154,7 @@ def test_a_new_admin_token_replaces_the_old_one(tmp_path: Path) -> None:
         with pytest.raises(urllib.error.HTTPError) as refused:
             second.call("GET", "/api/whoami-v2", token=before)
         assert refused.value.code == 401
+        refused.value.close()
 
 
 @pytest.mark.parametrize(
