@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from hubs import Hub, User, hub
 from lanza.errors import UpstreamUnavailable
@@ -171,7 +171,9 @@ def test_what_is_private_or_missing_there_is_missing_here(ana: User, bea: User) 
             ana.api().model_info(name)
 
 
-def test_offline_what_was_read_is_still_there_and_the_rest_fails_at_once(tmp_path: Path) -> None:
+def test_offline_what_was_read_is_still_there_and_the_rest_fails_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with hub(tmp_path / "far", "--no-upstream") as far:
         bea = far.user("bea")
         bea.api().create_repo("bea/becas")
@@ -185,8 +187,17 @@ def test_offline_what_was_read_is_still_there_and_the_rest_fails_at_once(tmp_pat
             assert Path(again).read_bytes() == bytes(10_000)
             with pytest.raises(urllib.error.HTTPError) as refused:
                 near.call("GET", "/api/models/bea/other")
+            assert refused.value.code == 424
             said: Any = json.loads(refused.value.read())
             assert "cannot be asked" in said["error"]
             assert "--no-upstream" in said["error"]
             with pytest.raises(RepositoryNotFoundError):
                 HfApi(**asking).model_info("ana/nothing")
+            # a 503 would be repeated, for more than a minute
+            monkeypatch.setattr("time.sleep", _no_sleep)
+            with pytest.raises(LocalEntryNotFoundError):
+                hf_hub_download("bea/other", "config.json", cache_dir=tmp_path / "three", **asking)
+
+
+def _no_sleep(seconds: float) -> None:
+    raise AssertionError(f"the client waits for {seconds} s, to ask again")

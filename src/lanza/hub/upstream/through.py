@@ -29,7 +29,7 @@ from lanza.hub.names import RepoName
 from lanza.hub.upstream.answers import UNKNOWN, record_of, refusal, without_xet
 from lanza.hub.upstream.cache import Incoming, Record
 from lanza.hub.upstream.ours import is_ours
-from lanza.hub.upstream.upstream import Reply, Upstream
+from lanza.hub.upstream.upstream import BUSY_SECONDS, Reply, Upstream, UpstreamAway
 from lanza.hub.upstream.wanted import Wanted, wanted
 
 FRESH_SECONDS: Final = 60.0
@@ -109,11 +109,7 @@ class ReadThrough:
         except UpstreamUnavailable as error:
             if kept is not None:
                 return kept
-            raise UpstreamUnavailable(
-                f"the model {asked.name} is not on this server, and {error.message} Check the server's "
-                "connection, or start it with --no-upstream.",
-                retry_after=error.retry_after or 1.0,
-            ) from error
+            raise _unanswered(asked, error) from error
         await run_in_threadpool(cache.keep, asked.address, record)
         return record
 
@@ -194,6 +190,17 @@ class _Held:
 
 class _File(FileResponse):
     chunk_size = 2**20
+
+
+def _unanswered(asked: Wanted, error: UpstreamUnavailable) -> UpstreamUnavailable:
+    """The same, for somebody who only knows the name of a model."""
+    message = (
+        f"the model {asked.name} is not on this server, and {error.message} Check the server's connection, "
+        "or start it with --no-upstream."
+    )
+    if isinstance(error, UpstreamAway):
+        return UpstreamAway(message)
+    return UpstreamUnavailable(message, retry_after=error.retry_after or BUSY_SECONDS)
 
 
 def _says_unknown(message: Message) -> bool:

@@ -35,6 +35,16 @@ MOST_STEPS: Final = 5
 MOST_BYTES: Final = 50 * 2**30
 
 
+class UpstreamAway(UpstreamUnavailable):
+    """It cannot even be reached. Clients repeat what got a 503, for more than a minute: not what got this."""
+
+    status = 424
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.retry_after = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reply:
     """An answer, its body still to come. `elsewhere`: it only says where the content is, and what it is."""
@@ -100,7 +110,7 @@ class Upstream:
         Of HEAD, the answer is the hub's own, also when it would send on to where the content is.
         """
         if self._clock() < self._away_until:
-            raise UpstreamUnavailable(self._words("nor could it a moment ago"), retry_after=AWAY_SECONDS)
+            raise UpstreamAway(self._words("it could not be reached a moment ago"))
         here = URL(self.url + address, encoded=True)
         for _ in range(MOST_STEPS):
             async with await self._send(method, here, headers or {}) as response:
@@ -131,7 +141,7 @@ class Upstream:
             )
         except (ClientError, TimeoutError, OSError) as error:
             self._away_until = self._clock() + AWAY_SECONDS
-            raise UpstreamUnavailable(self._words(_reason(error)), retry_after=AWAY_SECONDS) from error
+            raise UpstreamAway(self._words(_reason(error))) from error
 
     def _onward(self, here: URL, response: ClientResponse) -> URL | None:
         """Where an answer sends on to. None when it does not; UpstreamUnavailable when it may not."""
