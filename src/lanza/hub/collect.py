@@ -123,7 +123,7 @@ def usage(hub: Hub) -> Usage:
 
 def _repos(hub: Hub) -> dict[int, str]:
     with hub.database.reading() as session:
-        rows = session.execute(select(Repo.id, Repo.namespace, Repo.name)).tuples()
+        rows = session.execute(select(Repo.id, Repo.namespace, Repo.name))
         return {repo_id: f"{namespace}/{name}" for repo_id, namespace, name in rows}
 
 
@@ -195,7 +195,7 @@ def _remove(hub: Hub, sha256: str, limit: datetime) -> bool:
 def _forget_chunks(hub: Hub, removed: Container[str]) -> None:
     """Accounts that have chunks in removed blobs start afresh."""
     with hub.database.reading() as session:
-        rows = session.execute(select(Xorb.account_id, Xorb.chunks)).tuples()
+        rows = session.execute(select(Xorb.account_id, Xorb.chunks))
         lost = {account for account, packed in rows if _lies_in(packed, removed)}
     for account in lost:
         start_afresh(hub, account)
@@ -226,7 +226,7 @@ def _keep_xorbs(hub: Hub, limit: datetime) -> set[Path]:
     with hub.database.reading() as session:
         busy = _busy(session)
         stored = select(Xorb.account_id, Xorb.hash, Xorb.created_at).where(Xorb.stored)
-        rows = session.execute(stored).tuples().all()
+        rows = session.execute(stored).all()
     given_up = {account for account, _, since in rows if since <= limit and account not in busy}
     for account in given_up:
         start_afresh(hub, account)
