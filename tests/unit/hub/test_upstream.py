@@ -170,6 +170,14 @@ def test_what_was_used_last_stays_when_the_cache_is_full(tmp_path: Path) -> None
     assert [cache.file(git_hash(it)) is not None for it in contents] == [True, False, True]
 
 
+def test_a_cache_that_grows_keeps_its_bound(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, most=20_000)
+    for number in range(100):
+        cache.keep(f"/{number}", Record(status=200, asked=0.0, body=bytes(1000)))
+    assert sum(it.stat().st_size for it in (tmp_path / "records").glob("*/*")) <= 21_500
+    assert cache.find("/99")
+
+
 def test_answers_are_kept_and_damaged_ones_forgotten(tmp_path: Path) -> None:
     cache = Cache(tmp_path, most=10**9)
     record = Record(status=200, asked=5.0, commit=COMMIT, etag="x", size=3, body=b"{}")

@@ -22,7 +22,8 @@ from lanza.hub.upstream.upstream import Reply
 
 UNKNOWN: Final = "RepoNotFound"
 
-_TAG: Final = re.compile(r'(?:W/)?"?([^"]*)"?')
+_TAG: Final = re.compile(r'(?:W/)?"?([!#-~]*)"?')
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 def record_of(reply: Reply, body: bytes = b"", *, now: float = 0.0) -> Record:
@@ -32,13 +33,14 @@ def record_of(reply: Reply, body: bytes = b"", *, now: float = 0.0) -> Record:
     if reply.status in (401, 403, 404) and not code:  # without a token, what is private is not there
         code = UNKNOWN
     found = _TAG.fullmatch(headers.get("X-Linked-Etag") or headers.get("ETag", ""))
+    commit = headers.get("X-Repo-Commit", "")
     size = headers.get("X-Linked-Size") or ("" if reply.elsewhere else headers.get("Content-Length", ""))
     return Record(
         status=reply.status,
         asked=now,
         code=code,
         message=headers.get("X-Error-Message", ""),
-        commit=headers.get("X-Repo-Commit", ""),
+        commit=commit if _COMMIT.fullmatch(commit) else "",
         etag=found[1] if found else "",
         size=int(size) if size.isdigit() else None,
         link=headers.get("Link", ""),

@@ -28,8 +28,8 @@ LEFT_FREE: Final = 2**30
 """Bytes of the disk that caching never takes."""
 
 MOST_RECORDS: Final = 200_000
-TIDY_EVERY: Final = 500
-"""Records after which the bounds are looked at. After a file they always are."""
+TIDY_AFTER: Final = 1000
+"""The bounds are looked at after so many answers and files, or a hundredth of what may be kept."""
 
 _HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -60,7 +60,8 @@ class Cache:
         self._incoming = root / "incoming"
         self._most = most
         self._clock = clock
-        self._kept = 0
+        self._new = 0
+        self._new_bytes = 0
         shutil.rmtree(self._incoming, ignore_errors=True)
 
     def now(self) -> float:
@@ -87,9 +88,7 @@ class Cache:
         except OSError as error:
             log.warning("an answer of the upstream hub is not kept: %s", error)
             return
-        self._kept += 1
-        if self._kept % TIDY_EVERY == 0:
-            self.tidy()
+        self.grown(len(record.body))
 
     def file(self, etag: str) -> Path | None:
         """The file whose content has this hash."""
@@ -113,6 +112,14 @@ class Cache:
         except OSError as error:
             log.warning("files of the upstream hub are not kept: %s", error)
             return None
+
+    def grown(self, size: int) -> None:
+        """Note that there is one more, and `size` bytes; now and then, see that it is not too much."""
+        self._new += 1
+        self._new_bytes += size
+        if self._new >= TIDY_AFTER or self._new_bytes * 100 > self._most:
+            self._new = self._new_bytes = 0
+            self.tidy()
 
     def tidy(self) -> None:
         """Remove what was not used for longest, as far as the bounds ask for it."""

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lanza.errors import UpstreamUnavailable
 from lanza.hub.api.paths import server_of
-from lanza.hub.api.ranges import asked_span, has_already
+from lanza.hub.api.ranges import Span, asked_span, has_already
 from lanza.hub.hub import Hub
 from lanza.hub.names import RepoName
 from lanza.hub.upstream.answers import UNKNOWN, record_of, refusal, without_xet
@@ -129,10 +129,9 @@ class ReadThrough:
         part = {"Range": f"bytes={span.start}-{span.stop - 1}"} if span else {}
         address = asked.at(record.commit) if record.commit else asked.address
         async with self._upstream.ask("GET", address, part) as reply:
-            if reply.status not in (200, 206):
+            if reply.status != 200 and not (span and reply.status == 206):
                 raise refusal(asked.name, record_of(reply), asked.file)
-            given = ("Content-Range", "Content-Length")
-            headers |= {name: reply.headers[name] for name in given if name in reply.headers}
+            headers |= _lengths(record, span if reply.status == 206 else None)
             raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
             pieces = reply.pieces() if reply.status == 206 else self._kept(record, reply)
             async with aclosing(pieces):
@@ -157,17 +156,17 @@ class ReadThrough:
                 if last:
                     yield last
                 last = piece
-            await self._finish(incoming)
+            await self._finish(incoming, record)
             yield last
         finally:
             incoming.abandon()
 
-    async def _finish(self, incoming: Incoming) -> None:
+    async def _finish(self, incoming: Incoming, record: Record) -> None:
         if not await run_in_threadpool(incoming.finish):
             raise UpstreamUnavailable(
                 "the upstream hub gave a file that is not what it said: its hash is wrong."
             )
-        await run_in_threadpool(self._upstream.cache.tidy)
+        await run_in_threadpool(self._upstream.cache.grown, record.size or 0)
 
 
 class _Held:
@@ -213,6 +212,15 @@ def _is_final(asked: Wanted, record: Record) -> bool:
     return asked.pinned and record.status == 200
 
 
+def _lengths(record: Record, span: Span | None) -> dict[str, str]:
+    """How much will come. That it does is seen to by the server."""
+    if record.size is None:
+        return {}
+    if span is None:
+        return {"Content-Length": str(record.size)}
+    return {"Content-Length": str(span.size), "Content-Range": span.header(record.size)}
+
+
 def _page(record: Record, request: Request, url: str) -> Response:
     """JSON, with links that lead here."""
     headers = {"X-Repo-Commit": record.commit} if record.commit else {}
@@ -223,11 +231,9 @@ def _page(record: Record, request: Request, url: str) -> Response:
 
 def _head(asked: Wanted, record: Record, request: Request) -> Response:
     headers = _file_headers(asked, record)
-    if has_already(request.headers, f'"{record.etag}"'):
+    if has_already(request.headers, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    if record.size is not None:
-        headers["Content-Length"] = str(record.size)
-    return Response(headers=headers, media_type="application/octet-stream")
+    return Response(headers=headers | _lengths(record, None))
 
 
 def _file_headers(asked: Wanted, record: Record) -> dict[str, str]:
