@@ -46,7 +46,7 @@ from lanza.server.settings import ServerSettings
 health: Final = APIRouter(include_in_schema=False)
 nowhere: Final = APIRouter(include_in_schema=False)
 
-METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 # In this order: fixed addresses first, then what begins with a repository's name, then pages.
 ROUTERS: Final = (
