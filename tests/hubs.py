@@ -46,7 +46,12 @@ class User:
         }
 
     def run(
-        self, *command: str, input: str | None = None, check: bool = True, cwd: Path | None = None, **more: str
+        self,
+        *command: str,
+        input: str | None = None,
+        check: bool = True,
+        cwd: Path | None = None,
+        **more: str,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program as this user; its output is in the assertion when it fails."""
         done = subprocess.run(
@@ -109,7 +114,9 @@ class Hub:
 
 
 @contextmanager
-def hub(data: Path, *options: str, homes: Path | None = None, environment: Sequence[str] = ()) -> Iterator[Hub]:
+def hub(
+    data: Path, *options: str, homes: Path | None = None, environment: Sequence[str] = ()
+) -> Iterator[Hub]:
     """`lanza up --port 0 --data DATA OPTIONS`, ready; killed at the end if it still runs."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "HOME") if name in os.environ}
     process = subprocess.Popen(

@@ -9,6 +9,13 @@ from typing import Final
 from lanza.hub.names import Kind, RepoName
 
 _PIPELINE_LIBRARIES: Final = (None, "transformers")
+_CLASSES: Final = {
+    "question-answering": "AutoModelForQuestionAnswering",
+    "summarization": "AutoModelForSeq2SeqLM",
+    "translation": "AutoModelForSeq2SeqLM",
+    "text2text-generation": "AutoModelForSeq2SeqLM",
+}
+"""Tasks for which transformers 5 has no pipeline any more: what loads their models."""
 _TASK: Final = re.compile(r"[a-z0-9-]+")  # a card may say anything, and people paste what they see
 
 
@@ -42,7 +49,17 @@ def _python(name: RepoName, origin: str, task: str | None, library: str | None) 
         use = f'from sentence_transformers import SentenceTransformer as Model\n\nmodel = Model("{name.id}")'
         return [Snippet(title="sentence-transformers", text=setting + use)]
     if library in _PIPELINE_LIBRARIES and task is not None and _TASK.fullmatch(task):
-        use = f'from transformers import pipeline\n\nask = pipeline("{task}", model="{name.id}")'
+        use = _transformers(name, task)
         return [Snippet(title="transformers", text=setting + use)]
     use = f'from huggingface_hub import snapshot_download\n\nfolder = snapshot_download("{name.id}")'
     return [Snippet(title="huggingface_hub", text=setting + use)]
+
+
+def _transformers(name: RepoName, task: str) -> str:
+    if loader := _CLASSES.get(task):
+        return (
+            f"from transformers import AutoTokenizer, {loader}\n\n"
+            f'model = {loader}.from_pretrained("{name.id}")\n'
+            f'tokenizer = AutoTokenizer.from_pretrained("{name.id}")'
+        )
+    return f'from transformers import pipeline\n\nask = pipeline("{task}", model="{name.id}")'

@@ -198,7 +198,9 @@ def test_paths_that_lead_astray_are_refused(ana: User, path: str) -> None:
     assert api.list_repo_files(repo) == [".gitattributes"]
 
 
-def test_a_large_file_that_was_never_sent_cannot_be_committed(ana: User, new_user: Callable[[], User]) -> None:
+def test_a_large_file_that_was_never_sent_cannot_be_committed(
+    ana: User, new_user: Callable[[], User]
+) -> None:
     """Nor one that is there, but in a repository that the caller may not read."""
     import json
     import urllib.error
@@ -207,14 +209,15 @@ def test_a_large_file_that_was_never_sent_cannot_be_committed(ana: User, new_use
     theirs = new_user()
     theirs.api().create_repo(f"{theirs.name}/secret", private=True)
     secret = b"s" * 11_000_000
-    theirs.api().upload_file(
-        path_or_fileobj=secret, path_in_repo="s.bin", repo_id=f"{theirs.name}/secret"
-    )
+    theirs.api().upload_file(path_or_fileobj=secret, path_in_repo="s.bin", repo_id=f"{theirs.name}/secret")
     ana.api().create_repo(f"{ana.name}/becas")
     for digest in (hashlib.sha256(secret).hexdigest(), "0" * 64):
         lines = [
             {"key": "header", "value": {"summary": "no", "description": ""}},
-            {"key": "lfsFile", "value": {"path": "x.bin", "algo": "sha256", "oid": digest, "size": len(secret)}},
+            {
+                "key": "lfsFile",
+                "value": {"path": "x.bin", "algo": "sha256", "oid": digest, "size": len(secret)},
+            },
         ]
         request = urllib.request.Request(
             f"{ana.url}/api/models/{ana.name}/becas/commit/main",
@@ -242,6 +245,4 @@ def test_a_bad_yaml_card_is_refused_with_its_reason(ana: User) -> None:
     api, repo = ana.api(), f"{ana.name}/becas"
     api.create_repo(repo)
     with pytest.raises((ValueError, BadRequestError)):
-        api.upload_file(
-            path_or_fileobj=b"---\nlicense: [mit\n---\n", path_in_repo="README.md", repo_id=repo
-        )
+        api.upload_file(path_or_fileobj=b"---\nlicense: [mit\n---\n", path_in_repo="README.md", repo_id=repo)

@@ -48,7 +48,10 @@ def test_clone_change_push_and_clone_again(ana: User, folder: Path, suffix: str,
     two = tmp_path / "two"
     digest = hashlib.sha256((one / "nuevo.bin").read_bytes()).hexdigest()
     assert hashlib.sha256((two / "nuevo.bin").read_bytes()).hexdigest() == digest
-    assert git(ana, "fsck", "--strict", cwd=two).stderr.strip() in ("", "notice: HEAD points to an unborn branch")
+    assert git(ana, "fsck", "--strict", cwd=two).stderr.strip() in (
+        "",
+        "notice: HEAD points to an unborn branch",
+    )
     assert ana.api().list_repo_commits(repo)[0].title == "desde git"
     info = ana.api().get_paths_info(repo, ["nuevo.bin"])[0]
     assert info.lfs is not None

@@ -111,7 +111,11 @@ def test_a_model_says_what_its_files_say(ana: User) -> None:
 def test_models_are_found_by_what_they_are(ana: User) -> None:
     api = ana.api()
     push_model(ana, f"{ana.name}/becas-qa")
-    push_model(ana, f"{ana.name}/otra", CARD.replace(b"mit", b"apache-2.0").replace(b"question-answering", b"fill-mask"))
+    push_model(
+        ana,
+        f"{ana.name}/otra",
+        CARD.replace(b"mit", b"apache-2.0").replace(b"question-answering", b"fill-mask"),
+    )
 
     def ids(**what: object) -> list[str]:
         return sorted(it.id for it in api.list_models(author=ana.name, **what))
@@ -221,8 +225,8 @@ def test_likes_are_counted_once(ana: User, server: Hub) -> None:
 
 
 def test_a_pushed_pickle_that_runs_code_is_named(ana: User) -> None:
-    import pickle
     import os
+    import pickle
 
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:

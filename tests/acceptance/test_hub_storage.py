@@ -1,0 +1,118 @@
+"""The Hub on a real PostgreSQL from Debian, and with its large files in a bucket of an S3 server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hubs import Hub, hub
+
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[str]:
+    """A cluster of its own on a free port; gives its URL. PostgreSQL will not run as root."""
+    if not PROGRAMS:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
+    who = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    if who:
+        shutil.chown(folder, "postgres")
+    port = free_port()
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [*who, str(PROGRAMS[-1] / program), *arguments], check=True, cwd=folder, stdout=subprocess.DEVNULL
+        )
+
+    run("initdb", "-D", f"{folder}/data", "-U", "lanza", "--auth=trust", "--no-sync")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    run("pg_ctl", "-D", f"{folder}/data", "-l", f"{folder}/log", "-o", options, "-w", "start")
+    try:
+        run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "lanza", "lanza")
+        yield f"postgresql+psycopg://lanza@127.0.0.1:{port}/lanza"
+    finally:
+        run("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def bucket() -> Iterator[list[str]]:
+    """An S3 server with an empty bucket; gives the variables that lead to it."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    port = free_port()
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    url = f"http://127.0.0.1:{port}"
+    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
+    client.create_bucket(Bucket="lanza")
+    try:
+        yield [
+            f"AWS_ENDPOINT_URL={url}",
+            "AWS_REGION=us-east-1",
+            "AWS_ALLOW_HTTP=true",
+            *(f"{name.upper()}={value}" for name, value in keys.items()),
+        ]
+    finally:
+        server.stop()
+
+
+def push_and_pull(server: Hub, folder: Path, name: str) -> None:
+    """A small file and a large one go up and come back, after a change of each."""
+    ana = server.user(name)
+    api, repo = ana.api(), f"{ana.name}/becas"
+    api.create_repo(repo)
+    large = os.urandom(3_000_000)
+    for number in range(2):
+        (folder / "config.json").write_text('{"model_type": "bert", "n": %d}' % number)
+        (folder / "model.bin").write_bytes(large + b"x" * number)
+        api.upload_folder(repo_id=repo, folder_path=folder)
+    found = Path(api.snapshot_download(repo, cache_dir=folder.parent / f"cache-{name}"))
+    assert (found / "model.bin").read_bytes() == large + b"x"
+    assert (found / "config.json").read_text() == '{"model_type": "bert", "n": 1}'
+    assert [it.id for it in api.list_models(author=ana.name, filter="bert")] == [repo]
+    api.move_repo(repo, f"{ana.name}/otra")
+    assert api.model_info(repo).id == f"{ana.name}/otra"
+    api.delete_repo(f"{ana.name}/otra")
+    assert not api.repo_exists(repo)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "modelo"
+    path.mkdir()
+    return path
+
+
+def test_records_live_in_postgresql(postgres: str, folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with hub(data, "--no-upstream", environment=[f"LANZA_DATABASE={postgres}"]) as server:
+        push_and_pull(server, folder, "ana")
+        assert server.stop() == 0
+    assert not (data / "lanza.db").exists()
+    with hub(data, "--no-upstream", environment=[f"LANZA_DATABASE={postgres}"]) as server:
+        push_and_pull(server, folder, "eva")
+
+
+def test_large_files_live_in_a_bucket(bucket: list[str], folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with hub(data, "--no-upstream", "--storage", "s3://lanza/hub", environment=bucket) as server:
+        push_and_pull(server, folder, "ana")
+    assert not list(data.glob("blobs/**/*"))
