@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -81,7 +82,7 @@ def push_and_pull(server: Hub, folder: Path, name: str) -> None:
     api.create_repo(repo)
     large = os.urandom(3_000_000)
     for number in range(2):
-        (folder / "config.json").write_text('{"model_type": "bert", "n": %d}' % number)
+        (folder / "config.json").write_text(json.dumps({"model_type": "bert", "n": number}))
         (folder / "model.bin").write_bytes(large + b"x" * number)
         api.upload_folder(repo_id=repo, folder_path=folder)
     found = Path(api.snapshot_download(repo, cache_dir=folder.parent / f"cache-{name}"))

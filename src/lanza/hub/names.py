@@ -10,8 +10,9 @@ from typing import Final
 from lanza.errors import BadRequest
 
 RESERVED: Final = frozenset(
-    """api assets cas console datasets docs endpoints favicon.ico healthz join login logout metrics models new
-    oauth openapi.json organizations readyz replicate robots.txt settings spaces static tokens v1 v2""".split()
+    """api assets cas console datasets docs endpoints favicon.ico healthz join login logout metrics models
+    new oauth openapi.json organizations readyz replicate robots.txt settings spaces static tokens v1
+    v2""".split()
 )
 """Names that are routes, and so can be no namespace."""
 
@@ -87,7 +88,7 @@ def check_namespace(name: str) -> str:
 def check_repo_name(name: str) -> str:
     """`name`, if a repository may have it within its namespace. BadRequest."""
     if name.lower().endswith((".git", ".ipynb")):
-        raise BadRequest(f"a repository's name cannot end with {name[name.rindex('.'):]}: {name!r}.")
+        raise BadRequest(f"a repository's name cannot end with {name[name.rindex('.') :]}: {name!r}.")
     return _check_name(name, "repository")
 
 
@@ -129,7 +130,7 @@ def _wrong_part(part: str) -> str | None:
 
 
 def check_ref_name(name: str) -> str:
-    """`name`, if a branch or a tag may have it (git-check-ref-format, and no name that looks like a commit)."""
+    """`name`, if a branch or a tag may have it (git-check-ref-format), and is no commit's id."""
     wrong = (
         not _REF.fullmatch(name)
         or len(name) > LONGEST_PART

@@ -35,9 +35,7 @@ def folder(tmp_path: Path) -> Path:
     """A model folder's worth of files: small ones, a large one, one in a folder, one with an odd name."""
     path = tmp_path / "modelo"
     (path / "onnx").mkdir(parents=True)
-    (path / "README.md").write_text(
-        "---\nlicense: mit\nlanguage: es\npipeline_tag: fill-mask\n---\n# Becas\n"
-    )
+    (path / "README.md").write_text("---\nlicense: mit\nlanguage: es\npipeline_tag: fill-mask\n---\n")
     (path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertForMaskedLM"]}')
     (path / "pesos.bin").write_bytes(bytes(range(256)) * 20_000)
     (path / "onnx" / "model.onnx").write_bytes(b"onnx" * 300_000)
