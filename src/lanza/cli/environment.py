@@ -52,7 +52,7 @@ def env(
         bool, typer.Option("--powershell", help="Print PowerShell; the default there.")
     ] = sys.platform == "win32",
 ) -> None:
-    """Print what `lanza shell` sets. Use: eval "$(lanza env)" """
+    """Print what `lanza shell` sets, for the shell that you are in: eval "$(lanza env)"."""
     from lanza.cli.shims import write_shims
     from lanza.settings import Settings
 
