@@ -28,6 +28,7 @@ The tree, each with its code and status:
     │   ├── Overloaded          overloaded          429        the queue is full
     │   ├── EngineRestarting    engine_restarting   503        a handler died and is being started again
     │   └── UpstreamUnavailable upstream            503        the hub behind this one cannot be asked
+    │       └── UpstreamAway    upstream_away       424        it cannot be reached at all
     ├── StorageFull             storage_full        507        the disk has no room left
     ├── DeadlineExceeded        deadline_exceeded   504
     └── EngineFailed            engine_failed       500        the model raised; details are in the log
@@ -245,6 +246,17 @@ class UpstreamUnavailable(Unavailable):
     """The hub behind this one cannot be asked."""
 
     code = "upstream"
+
+
+class UpstreamAway(UpstreamUnavailable):
+    """It cannot even be reached. Clients repeat what got a 503, for more than a minute: not what got this."""
+
+    code = "upstream_away"
+    status = 424
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.retry_after = None
 
 
 class StorageFull(LanzaError):

@@ -15,7 +15,7 @@ from lanza.errors import Forbidden, Unauthorized
 
 
 class Scope(StrEnum):
-    """What a token may be good for, in the words of Hugging Face's fine-grained tokens where they have one."""
+    """What a token may be good for, in the words of Hugging Face's fine-grained tokens."""
 
     READ = "repo.content.read"
     WRITE = "repo.write"

@@ -10,9 +10,35 @@ from typing import Final
 from lanza.errors import BadRequest
 
 RESERVED: Final = frozenset(
-    """api assets cas console datasets docs endpoints favicon.ico healthz join login logout metrics models
-    new oauth openapi.json organizations readyz replicate robots.txt settings spaces static tokens v1
-    v2""".split()
+    [
+        "api",
+        "assets",
+        "cas",
+        "console",
+        "datasets",
+        "docs",
+        "endpoints",
+        "favicon.ico",
+        "healthz",
+        "join",
+        "login",
+        "logout",
+        "metrics",
+        "models",
+        "new",
+        "oauth",
+        "openapi.json",
+        "organizations",
+        "readyz",
+        "replicate",
+        "robots.txt",
+        "settings",
+        "spaces",
+        "static",
+        "tokens",
+        "v1",
+        "v2",
+    ]
 )
 """Names that are routes, and so can be no namespace."""
 

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lanza.errors import UpstreamUnavailable
+from lanza.errors import UpstreamAway, UpstreamUnavailable
 from lanza.hub.api.paths import server_of
 from lanza.hub.api.ranges import Span, asked_span, has_already
 from lanza.hub.hub import Hub
@@ -29,7 +29,7 @@ from lanza.hub.names import RepoName
 from lanza.hub.upstream.answers import UNKNOWN, record_of, refusal, without_xet
 from lanza.hub.upstream.cache import Incoming, Record
 from lanza.hub.upstream.ours import is_ours
-from lanza.hub.upstream.upstream import BUSY_SECONDS, Reply, Upstream, UpstreamAway
+from lanza.hub.upstream.upstream import BUSY_SECONDS, Reply, Upstream
 from lanza.hub.upstream.wanted import Wanted, wanted
 
 FRESH_SECONDS: Final = 60.0

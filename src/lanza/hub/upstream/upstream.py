@@ -19,7 +19,7 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, D
 from yarl import URL
 
 from lanza import __version__
-from lanza.errors import PayloadTooLarge, UpstreamUnavailable, UsageError
+from lanza.errors import PayloadTooLarge, UpstreamAway, UpstreamUnavailable, UsageError
 from lanza.hub.upstream.cache import Cache
 
 CONTENT_HOSTS: Final = (".huggingface.co", ".hf.co")
@@ -33,16 +33,6 @@ AWAY_SECONDS: Final = 15.0
 BUSY_SECONDS: Final = 5.0
 MOST_STEPS: Final = 5
 MOST_BYTES: Final = 50 * 2**30
-
-
-class UpstreamAway(UpstreamUnavailable):
-    """It cannot even be reached. Clients repeat what got a 503, for more than a minute: not what got this."""
-
-    status = 424
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.retry_after = None
 
 
 @dataclass(frozen=True, kw_only=True)
