@@ -22,6 +22,8 @@ from lanza.errors import UsageError
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 BUSY_SECONDS: Final = 30
 
+_QUIET: Final = {"hide_parameters": True}  # values, hashes of tokens among them, stay out of logs
+
 
 class Moment(TypeDecorator[datetime]):
     """A point in time, always with its zone: SQLite forgets it, so it is UTC there by agreement."""
@@ -50,7 +52,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _sqlite(url) if self.is_sqlite else create_engine(url, pool_pre_ping=True)
+        self.engine = _sqlite(url) if self.is_sqlite else create_engine(url, **_QUIET, pool_pre_ping=True)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -101,7 +103,7 @@ def _revision(connection: Any) -> str | None:
 
 
 def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(url, **_QUIET, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _: Any) -> None:

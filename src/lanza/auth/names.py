@@ -24,11 +24,16 @@ def check_namespace(name: str) -> str:
     """`name`, if an account may have it. BadRequest."""
     if name.lower() in RESERVED:
         raise BadRequest(f"the name {name!r} is an address of this server: choose another.")
+    return check_name(name, "an account")
+
+
+def check_name(name: str, what: str) -> str:
+    """`name`, if it may be a part of a repository's id. BadRequest says so of `what`."""
     if len(name) > LONGEST:
-        raise BadRequest(f"a name has at most {LONGEST} characters: this one has {len(name)}.")
+        raise BadRequest(f"the name of {what} has at most {LONGEST} characters: this one has {len(name)}.")
     if not _NAME.fullmatch(name) or "--" in name or ".." in name:
         raise BadRequest(
-            f"{name!r} cannot be an account's name: use letters, digits, '-', '_' and '.', beginning and "
+            f"{name!r} cannot be the name of {what}: use letters, digits, '-', '_' and '.', beginning and "
             "ending with a letter or digit, without '--' or '..'."
         )
     return name

@@ -17,6 +17,7 @@ class Account(Base):
     """A user or an organization: whoever owns a namespace. `key` is the name in lower case, unique."""
 
     __tablename__ = "accounts"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # no number is ever given twice
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     key: Mapped[str] = mapped_column(unique=True)

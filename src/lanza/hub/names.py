@@ -7,46 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from lanza.auth.names import check_name
 from lanza.errors import BadRequest
 
-RESERVED: Final = frozenset(
-    [
-        "api",
-        "assets",
-        "cas",
-        "console",
-        "datasets",
-        "docs",
-        "endpoints",
-        "favicon.ico",
-        "healthz",
-        "join",
-        "login",
-        "logout",
-        "metrics",
-        "models",
-        "new",
-        "oauth",
-        "openapi.json",
-        "organizations",
-        "readyz",
-        "replicate",
-        "robots.txt",
-        "settings",
-        "spaces",
-        "static",
-        "tokens",
-        "v1",
-        "v2",
-    ]
-)
-"""Names that are routes, and so can be no namespace."""
-
-LONGEST_NAME: Final = 96
 LONGEST_PATH: Final = 2048  # bytes
 LONGEST_PART: Final = 255  # bytes, as file systems have it
 
-_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _REF: Final = re.compile(r"[A-Za-z0-9._/+@=-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _GIT_FOLDER: Final = re.compile(r"\.git|git~\d+", re.IGNORECASE)
@@ -104,29 +70,11 @@ def parse_repo(kind: Kind, repo_id: str) -> RepoName:
     return RepoName(kind, namespace, name)
 
 
-def check_namespace(name: str) -> str:
-    """`name`, if an account may have it. BadRequest."""
-    if name.lower() in RESERVED:
-        raise BadRequest(f"the name {name!r} is an address of this server: choose another.")
-    return _check_name(name, "namespace")
-
-
 def check_repo_name(name: str) -> str:
     """`name`, if a repository may have it within its namespace. BadRequest."""
     if name.lower().endswith((".git", ".ipynb")):
         raise BadRequest(f"a repository's name cannot end with {name[name.rindex('.') :]}: {name!r}.")
-    return _check_name(name, "repository")
-
-
-def _check_name(name: str, what: str) -> str:
-    if len(name) > LONGEST_NAME:
-        raise BadRequest(f"a {what}'s name has at most {LONGEST_NAME} characters: this one has {len(name)}.")
-    if not _NAME.fullmatch(name) or "--" in name or ".." in name:
-        raise BadRequest(
-            f"{name!r} cannot be the name of a {what}: use letters, digits, '-', '_' and '.', beginning and "
-            "ending with a letter or digit, without '--' or '..'."
-        )
-    return name
+    return check_name(name, "a repository")
 
 
 def check_path(path: str) -> str:

@@ -30,6 +30,7 @@ class Repo(Base):
         Index("repos_by_downloads", "kind", "downloads"),
         Index("repos_by_likes", "kind", "likes"),
         Index("repos_by_creation", "kind", "created_at"),
+        {"sqlite_autoincrement": True},  # no number is ever given twice: folders are named by it
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)

@@ -203,10 +203,3 @@ def test_a_kind_that_was_not_meant_is_not_found(database: Database) -> None:
         assert accounts.get(session, "Ana", "user").name == "ana"
         with pytest.raises(NotFound, match="no organization 'ana'"):
             accounts.get(session, "ana", "org")
-
-
-def test_the_hub_s_names_are_these() -> None:
-    from lanza.auth import names as ours
-    from lanza.hub import names as theirs
-
-    assert theirs.RESERVED == ours.RESERVED

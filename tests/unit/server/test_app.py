@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hub_app import Server
+from lanza.auth.names import RESERVED, check_namespace
 from lanza.errors import NotFound
-from lanza.hub.names import RESERVED, check_namespace
 
 
 def test_it_says_that_it_is_well(server: Server) -> None:

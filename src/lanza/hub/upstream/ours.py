@@ -7,8 +7,9 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from lanza.auth.names import RESERVED
 from lanza.auth.records import Account
-from lanza.hub.names import RESERVED, RepoName
+from lanza.hub.names import RepoName
 from lanza.hub.records import HubState, Redirect, Repo
 
 _MIRROR: Final = "mirror/"
