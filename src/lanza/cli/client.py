@@ -36,9 +36,22 @@ def hub_client(server: str | None, *, quiet: bool) -> Iterator[Any]:
     _prepare(chosen, quiet=quiet or not sys.stderr.isatty())
     with needs("client"):
         from huggingface_hub import HfApi
+    _reach(chosen)
     with _told(chosen):
         # False: without a token of this server's, none at all is sent.
         yield HfApi(endpoint=chosen.url, token=chosen.token or False, library_name="lanza")
+
+
+def _reach(chosen: Context) -> None:
+    """Unavailable at once when nobody is there: the client itself would try for half a minute."""
+    from lanza.cli.api import call
+    from lanza.errors import LanzaError
+
+    try:
+        call(Context(url=chosen.url), "GET", "/healthz")
+    except LanzaError as error:
+        if isinstance(error.__cause__, OSError):
+            raise  # all else is an answer, if only of another kind of hub
 
 
 def _prepare(chosen: Context, *, quiet: bool) -> None:
