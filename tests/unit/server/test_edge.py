@@ -199,10 +199,12 @@ def test_people_get_a_page_and_programs_do_not() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_no_mystery(number: int) -> None:
+def test_a_full_disk_is_no_mystery(number: int, caplog: pytest.LogCaptureFixture) -> None:
     answer = through(raising(OSError(number, "No space left on device")))
     assert answer.status == 507
     assert "nothing of this was kept" in answer.json["error"]
+    assert "507" in caplog.text  # its operator reads it too
+    assert "disk is full" in caplog.text
 
 
 def test_what_nobody_foresaw_is_logged_and_told_by_its_id(caplog: pytest.LogCaptureFixture) -> None:
