@@ -39,7 +39,6 @@ from lanza.hub.api.dependencies import HubDep
 from lanza.hub.downloads import Downloads
 from lanza.hub.hub import Hub
 from lanza.server.edge import Edge
-from lanza.server.folder import open_hub
 from lanza.server.refusals import answer_to, as_error
 from lanza.server.settings import ServerSettings
 
@@ -68,13 +67,8 @@ ROUTERS: Final = (
 )
 
 
-def create_app(settings: ServerSettings) -> ASGIApp:
-    """The server that `settings` describe, with its data folder open. Its lifespan closes what it opened."""
-    return application(open_hub(settings), settings)
-
-
 def application(hub: Hub, settings: ServerSettings) -> ASGIApp:
-    """The server over a Hub that is open already."""
+    """The server over `hub`. Its lifespan closes what the Hub has open."""
     authenticator = Authenticator(hub.database)
     inner = FastAPI(
         title="Lanza",

@@ -106,6 +106,9 @@ class _Answer:
             headers["X-Request-Id"] = self.request_id
             for name, value in ALWAYS.items():
                 headers.setdefault(name, value)
+            if message["status"] >= 500:
+                said = headers.get("x-error-message", "")
+                log.warning("request %s: %s %s", self.request_id, message["status"], said)
         await self._send(message)
 
 
