@@ -111,8 +111,8 @@ def test_usual_refs(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "-a", "/a", "a/", "a//b", "a..b", "a.lock", "a/b.lock", ".a", "a/.b", "a.", "@", "HEAD", "refs/x", "a b",
-     "a~1", "a^", "a:b", "a@{1}", "0" * 40, "x" * 256],
+    ["", "-a", "/a", "a/", "a//b", "a..b", "a.lock", "a/b.lock", ".a", "a/.b", "a.", "@", "HEAD", "refs/x",
+     "a b", "a~1", "a^", "a:b", "a@{1}", "0" * 40, "x" * 256],
 )  # fmt: skip
 def test_refs_that_git_refuses_or_takes_for_something_else(name: str) -> None:
     with pytest.raises(BadRequest):
