@@ -57,14 +57,26 @@ class Large:
 
 def grant(session: Session, repo_id: int, sha256: str, size: int) -> None:
     """Let a repository reach a blob. To be called for one that is stored, by who has seen a right to it."""
+    grant_all(session, repo_id, [Large(sha256=sha256, size=size)])
+
+
+def grant_all(session: Session, repo_id: int, files: Sequence[Large]) -> None:
+    if not files:
+        return
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     moment = now()
-    blob = insert(Blob).values(sha256=sha256, size=size, created_at=moment)
-    session.execute(blob.on_conflict_do_update(index_elements=[Blob.sha256], set_={"size": size}))
-    reach = insert(RepoBlob).values(repo_id=repo_id, sha256=sha256, created_at=moment)
-    keys = [RepoBlob.repo_id, RepoBlob.sha256]
+    blobs = insert(Blob)
+    session.execute(
+        blobs.on_conflict_do_update(index_elements=[Blob.sha256], set_={"size": blobs.excluded.size}),
+        [{"sha256": file.sha256, "size": file.size, "created_at": moment} for file in files],
+    )
     # The time counts from the last upload: what nobody commits is collected only long after it.
-    session.execute(reach.on_conflict_do_update(index_elements=keys, set_={"created_at": moment}))
+    session.execute(
+        insert(RepoBlob).on_conflict_do_update(
+            index_elements=[RepoBlob.repo_id, RepoBlob.sha256], set_={"created_at": moment}
+        ),
+        [{"repo_id": repo_id, "sha256": file.sha256, "created_at": moment} for file in files],
+    )
 
 
 def record(hub: Hub, repo_id: int, files: Sequence[Large]) -> None:
@@ -72,8 +84,7 @@ def record(hub: Hub, repo_id: int, files: Sequence[Large]) -> None:
     with hub.database.writing() as session:
         if session.get(Repo, repo_id) is None:
             raise NotFound("the repository was removed meanwhile.")
-        for file in files:
-            grant(session, repo_id, file.sha256, file.size)
+        grant_all(session, repo_id, files)
         check_stored(hub, files)
 
 

@@ -21,7 +21,7 @@ from lanza.auth.records import Account
 from lanza.errors import BadRequest, NotFound
 from lanza.hub.hub import Hub
 from lanza.hub.incoming import PIECE
-from lanza.hub.lfs import Large, check_stored, grant
+from lanza.hub.lfs import Large, check_stored, grant_all
 from lanza.hub.records import Repo, RepoBlob, Xorb
 from lanza.hub.repos import check_room
 from lanza.hub.xet.chunks import Chunks, Span
@@ -179,8 +179,7 @@ def _record(hub: Hub, account_id: int, repo_id: int, files: Sequence[File]) -> N
     with hub.database.writing() as session:
         if session.get(Repo, repo_id) is None:
             raise NotFound("the repository was removed meanwhile.")
-        for file in large:
-            grant(session, repo_id, file.sha256, file.size)
+        grant_all(session, repo_id, large)
         check_stored(hub, large)
         dropped = _map(session, account_id, files)
     for name in dropped:
@@ -197,9 +196,7 @@ def _map(session: Session, account_id: int, files: Sequence[File]) -> list[str]:
             offset += term.size
     dropped = []
     for xorb in _xorbs(session, account_id, files):
-        chunks = Chunks.unpack(xorb.chunks)
-        for span in spans[xorb.hash]:
-            chunks = chunks.having(span)
+        chunks = Chunks.unpack(xorb.chunks).having(spans[xorb.hash])
         xorb.chunks = chunks.pack()
         if xorb.stored and chunks.complete:
             xorb.stored = False

@@ -7,10 +7,11 @@ first and last chunk (4 each), offset in the blob (8), the blob's SHA-256 (32). 
 from __future__ import annotations
 
 import struct
-from collections.abc import Container, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Final
 
 _SPAN: Final = struct.Struct("<IIQ32s")
@@ -50,58 +51,65 @@ class Chunks:
         """Where each chunk begins in the unpacked xorb; in the end, its size."""
         return list(accumulate(self.lengths, initial=0))
 
+    @cached_property
+    def _firsts(self) -> list[int]:
+        return [span.first for span in self.spans]
+
     @property
     def complete(self) -> bool:
         """Whether blobs hold every chunk."""
         return self.covers(0, len(self.lengths))
 
     def covers(self, first: int, last: int) -> bool:
-        return not list(self._gaps(first, last))
+        return sum(span.last - span.first for span in self.within(first, last)) == last - first
 
     def size(self, first: int, last: int) -> int:
         return self.starts[last] - self.starts[first]
 
     def within(self, first: int, last: int) -> Iterator[Span]:
         """The parts of spans that hold the chunks from `first` up to `last`."""
-        for span in self.spans:
+        at = max(0, bisect_right(self._firsts, first) - 1)
+        for span in islice(self.spans, at, bisect_left(self._firsts, last)):
             low, high = max(first, span.first), min(last, span.last)
             if low < high:
                 yield self._part(span, low, high)
 
-    def having(self, span: Span) -> Chunks:
-        """With those chunks of `span` of which nothing was known."""
-        new = [self._part(span, first, last) for first, last in self._gaps(span.first, span.last)]
-        if not new:
-            return self
-        spans = sorted((*self.spans, *new), key=lambda it: it.first)
-        return Chunks(self.lengths, tuple(self._joined(spans)))
-
-    def without(self, blobs: Container[str]) -> Chunks:
-        """Without the spans that lie in `blobs`."""
-        return Chunks(self.lengths, tuple(span for span in self.spans if span.sha256 not in blobs))
+    def having(self, spans: Iterable[Span]) -> Chunks:
+        """With those chunks of `spans` of which nothing was known."""
+        known = bytearray(len(self.lengths))
+        for span in self.spans:
+            known[span.first : span.last] = b"\1" * (span.last - span.first)
+        found = list(self.spans)
+        for span in spans:
+            for first, last in _gaps(known, span.first, span.last):
+                known[first:last] = b"\1" * (last - first)
+                found.append(self._part(span, first, last))
+        found.sort(key=lambda it: it.first)
+        return Chunks(self.lengths, tuple(self._joined(found)))
 
     def _part(self, span: Span, first: int, last: int) -> Span:
         return replace(span, first=first, last=last, offset=span.offset + self.size(span.first, first))
 
-    def _gaps(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        for span in self.spans:
-            if span.last <= first:
-                continue
-            if span.first >= last:
-                break
-            if first < span.first:
-                yield first, span.first
-            first = span.last
-        if first < last:
-            yield first, last
-
     def _joined(self, spans: Sequence[Span]) -> Iterator[Span]:
-        last = spans[0]
-        for span in spans[1:]:
-            end = last.offset + self.size(last.first, last.last)
-            if (span.first, span.sha256, span.offset) == (last.last, last.sha256, end):
+        """The same in fewer spans, where one continues another."""
+        last: Span | None = None
+        for span in spans:
+            if last is not None and self._end(last) == (span.sha256, span.first, span.offset):
                 last = replace(last, last=span.last)
-            else:
+                continue
+            if last is not None:
                 yield last
-                last = span
-        yield last
+            last = span
+        if last is not None:
+            yield last
+
+    def _end(self, span: Span) -> tuple[str, int, int]:
+        return span.sha256, span.last, span.offset + self.size(span.first, span.last)
+
+
+def _gaps(known: bytearray, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The runs of zeros from `first` up to `last`."""
+    while (start := known.find(0, first, last)) >= 0:
+        end = known.find(1, start, last)
+        first = last if end < 0 else end
+        yield start, first
