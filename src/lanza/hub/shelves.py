@@ -22,6 +22,9 @@ PART: Final = 16 * 2**20
 """Bytes that go to a bucket in one request; more for what would need over `MOST_PARTS`."""
 MOST_PARTS: Final = 9_000
 
+FETCH: Final = 8 * 2**20
+"""Bytes that come from a bucket in one request."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
@@ -114,21 +117,26 @@ class Bucket:
         import obstore
 
         part = max(PART, -(-source.stat().st_size // MOST_PARTS))
-        with _answering():
-            obstore.put(self._store, key, source, chunk_size=part, max_concurrency=4)
+        try:
+            with _answering():
+                obstore.put(self._store, key, source, chunk_size=part, max_concurrency=4)
+        except FileNotFoundError as error:
+            raise Unavailable("the object store has no such bucket: its operator has to make it.") from error
         source.unlink()
 
     def read(self, key: str, start: int, end: int, piece: int) -> Iterator[bytes]:
         import obstore
 
-        if start >= end:
-            return
-        with _answering():
-            found = obstore.get(self._store, key, options={"range": (start, end)})
-            if found.meta["size"] < end:
-                raise FileNotFoundError(f"{key} ends at {found.meta['size']} and not at {end}")
-            for data in found.stream(min_chunk_size=piece):
-                yield bytes(data)
+        # Requests of their own: one that lasts as long as a slow client takes would time out.
+        while start < end:
+            with _answering():
+                data = memoryview(
+                    obstore.get_range(self._store, key, start=start, end=min(start + FETCH, end))
+                )
+            if not data:
+                raise FileNotFoundError(f"{key} ends at {start} and not at {end}")
+            yield from (bytes(data[at : at + piece]) for at in range(0, len(data), piece))
+            start += len(data)
 
     def find(self, key: str) -> Item | None:
         import obstore

@@ -16,7 +16,7 @@ import pytest
 from obstore.store import MemoryStore
 
 from lanza.errors import BadRequest, NotFound, StorageFull, Unavailable
-from lanza.hub import incoming
+from lanza.hub import incoming, shelves
 from lanza.hub.blobs import BlobStore
 from lanza.hub.shelves import Bucket, Folder, Item
 
@@ -45,6 +45,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a small file takes every way that a large one does."""
     monkeypatch.setattr(incoming, "PIECE", 40_000)
     monkeypatch.setattr(incoming, "WRITE_OUT", 100_000)
+    monkeypatch.setattr(shelves, "FETCH", 70_000)
 
 
 async def sent(content: bytes, size: int = 7_000) -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, islice
+from itertools import accumulate
 from typing import Final
 
 _SPAN: Final = struct.Struct("<IIQ32s")
@@ -69,7 +69,7 @@ class Chunks:
     def within(self, first: int, last: int) -> Iterator[Span]:
         """The parts of spans that hold the chunks from `first` up to `last`."""
         at = max(0, bisect_right(self._firsts, first) - 1)
-        for span in islice(self.spans, at, bisect_left(self._firsts, last)):
+        for span in self.spans[at : bisect_left(self._firsts, last)]:
             low, high = max(first, span.first), min(last, span.last)
             if low < high:
                 yield self._part(span, low, high)
