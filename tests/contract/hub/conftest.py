@@ -20,6 +20,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def no_cache_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users have the same names in each run: what was downloaded before is not theirs."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "downloads"))
+
+
 @pytest.fixture
 def new_user(server: Hub) -> Callable[[], User]:
     return lambda: server.user(f"user{next(_numbers)}")
