@@ -22,8 +22,8 @@ help: ## List these commands
 demo: $(DEMO) ## Serve the example model with the base install and ask it three questions
 	@.venv-demo/bin/python $(EXAMPLE)/demo.py
 
-up: $(DEMO) ## Serve the example model until Ctrl-C (the server with its hub comes later)
-	@.venv-demo/bin/lanza serve $(EXAMPLE)
+up: $(SETUP) ## Start the Hub on http://127.0.0.1:8420, until Ctrl-C
+	@.venv/bin/lanza up
 
 setup: $(SETUP) ## Install all that developing needs into .venv
 
