@@ -15,6 +15,7 @@ from lanza import __version__
 from lanza.cli.convert import convert
 from lanza.cli.doctor import doctor
 from lanza.cli.environment import env
+from lanza.cli.hub import hub
 from lanza.cli.init import init
 from lanza.cli.login import login, logout
 from lanza.cli.pull import pull
@@ -53,6 +54,7 @@ app.command(
     rich_help_panel=ACCESS,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )(shell)
+app.add_typer(hub, name="hub", help="Look after what the server keeps.", rich_help_panel=HUB)
 app.add_typer(tokens, name="tokens", help="Make, list and revoke tokens.", rich_help_panel=ACCESS)
 app.add_typer(users, name="users", help="Add, list and remove users.", rich_help_panel=ACCESS)
 

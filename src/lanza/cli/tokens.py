@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from lanza.cli.context import JsonOption, ServerOption, context
+from lanza.cli.duration import duration
 
 tokens = typer.Typer(no_args_is_help=True)
-
-_UNITS: Final = {"h": "hours", "d": "days", "w": "weeks"}
 
 UserOption = Annotated[str | None, typer.Option("--user", help="Somebody else's; for administrators.")]
 
@@ -54,7 +52,7 @@ def create(
     if grant:
         wanted["grants"] = [_grant(text) for text in grant]
     if expires is not None:
-        wanted["expires_at"] = (datetime.now(UTC) + _duration(expires)).isoformat()
+        wanted["expires_at"] = (datetime.now(UTC) + duration(expires, "--expires")).isoformat()
     if user is not None:
         wanted["user"] = user
     made = call(context(server), "POST", "/api/lanza/tokens", wanted)
@@ -94,12 +92,3 @@ def _grant(text: str) -> dict[str, Any]:
     if not entity or not scopes:
         raise UsageError("--grant wants ENTITY=SCOPE,...: ana/becas=repo.content.read,repo.write")
     return {"entity": entity, "scopes": scopes.split(",")}
-
-
-def _duration(text: str) -> timedelta:
-    from lanza.errors import UsageError
-
-    found = re.fullmatch(r"(\d{1,4})([hdw])", text)
-    if found is None or int(found[1]) == 0:
-        raise UsageError("--expires wants a number and h, d or w: 12h, 30d, 8w.")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -13,21 +13,23 @@ blobs of an account whose client may be uploading just now wait for the next tim
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
 
+import pygit2
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from lanza.database import now
-from lanza.errors import NotFound, RepoNotFound
+from lanza.errors import NotFound, RepoNotFound, Unavailable
 from lanza.hub.hub import Hub
 from lanza.hub.incoming import PIECE
 from lanza.hub.lfs import grant
 from lanza.hub.records import Blob, Multipart, Repo, RepoBlob, Xorb
+from lanza.hub.refs import BRANCH, Refs
 from lanza.hub.xet.chunks import Chunks
 from lanza.hub.xet.store import start_afresh, used_since, xorbs_folder
 
@@ -47,7 +49,10 @@ class Collected:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """Something that is not as it should be. `repo` is the repository's name where one needs the blob."""
+    """Something that is not as it should be. `repo` is the repository's name where one needs the blob.
+
+    Without a `sha256` it is the repository itself.
+    """
 
     kind: Literal["missing", "damaged"]
     sha256: str
@@ -83,18 +88,28 @@ def collect(hub: Hub, *, older_than: timedelta) -> Collected:
     return Collected(blobs=len(sizes), bytes=sum(sizes.values()), released=released, uploads=uploads)
 
 
-def verify(hub: Hub) -> list[Problem]:
-    """Read every blob, and look for every large file of any commit. Takes as long as reading all of it."""
-    problems = [
-        Problem(kind="damaged", sha256=sha256, repo="", message=_damage(hub, sha256))
-        for sha256, _ in list(hub.blobs.all())
-        if _is_damaged(hub, sha256)
-    ]
+def verify(hub: Hub, *, looked_at: Callable[[int], None] = lambda size: None) -> list[Problem]:
+    """Read every blob, and look for every large file of any commit. Takes as long as reading all of it.
+
+    It changes nothing, and is safe while the server runs. `looked_at` is told the size of each blob.
+    """
+    problems = []
+    for sha256, size in list(hub.blobs.all()):
+        if _is_damaged(hub, sha256):
+            problems.append(Problem(kind="damaged", sha256=sha256, repo="", message=_damage(hub, sha256)))
+        looked_at(size)
     for repo_id, name in _repos(hub).items():
-        missing = sorted(sha256 for sha256 in _pointers(hub, repo_id) if not hub.blobs.has(sha256))
-        message = "a commit names it, and the store does not have it: push the file again"
-        problems += [Problem(kind="missing", sha256=it, repo=name, message=message) for it in missing]
+        problems += _missing(hub, repo_id, name)
     return problems
+
+
+def _missing(hub: Hub, repo_id: int, name: str) -> list[Problem]:
+    try:
+        missing = sorted(sha256 for sha256 in _pointers(hub, repo_id) if not hub.blobs.has(sha256))
+    except (RepoNotFound, Unavailable) as error:
+        return [Problem(kind="damaged", sha256="", repo=name, message=str(error))]
+    message = "a commit names it, and the store does not have it: push the file again"
+    return [Problem(kind="missing", sha256=it, repo=name, message=message) for it in missing]
 
 
 def _is_damaged(hub: Hub, sha256: str) -> bool:
@@ -104,6 +119,8 @@ def _is_damaged(hub: Hub, sha256: str) -> bool:
             digest.update(piece)
     except NotFound:  # it was collected meanwhile; if not, the commit that misses it is named
         return False
+    except OSError:  # the disk cannot read it
+        return True
     return digest.hexdigest() != sha256
 
 
@@ -130,12 +147,25 @@ def _repos(hub: Hub) -> dict[int, str]:
 def _pointers(hub: Hub, repo_id: int) -> set[str]:
     """Every large file that a commit on any ref of a repository names; none, once it was removed."""
     try:
-        return {large.sha256 for large in hub.git.open(repo_id).pointers()}
+        repo = hub.git.open(repo_id)
+        _check_branches(repo.refs)
+        return {large.sha256 for large in repo.pointers()}
     except RepoNotFound:
         with hub.database.reading() as session:
             if session.get(Repo, repo_id) is not None:
                 raise
         return set()
+    except (pygit2.GitError, KeyError) as error:
+        raise Unavailable(
+            f"the git repository number {repo_id} is damaged ({error}): restore it from a backup"
+        ) from error
+
+
+def _check_branches(refs: Refs) -> None:
+    """KeyError when one leads to nothing: what it would need is not known then."""
+    for name, _ in refs.values():
+        if name.startswith(BRANCH) and refs.target(name) is None and refs.value(name) is not None:
+            raise KeyError(name)
 
 
 def _release(hub: Hub, used: dict[int, set[str]], limit: datetime) -> int:
