@@ -77,6 +77,7 @@ _SHARED: Final[Mapping[str, Field]] = {
     "tags": Field(lambda view: list(view.facts.tags)),
     "trendingScore": Field(lambda view: view.repo.likes, Stands.NOWHERE),
     "usedStorage": Field(lambda view: view.repo.stored_bytes, Stands.IN_ANSWERS),
+    "xetEnabled": Field(lambda view: True, Stands.NOWHERE),  # asked by 0.x clients before large folders
 }
 _DOWNLOADED: Final[Mapping[str, Field]] = {
     "downloads": Field(lambda view: view.repo.downloads),
