@@ -62,6 +62,14 @@ class Terminal:
         new, self._seen = self.text[self._seen : end], end
         return new
 
+    def expect_menu(self, wanted: str, *, seconds: float = 90) -> None:
+        """Wait for `wanted`, and then for the program to take single keys: what is typed before is lost."""
+        self.expect(wanted, seconds=seconds)
+        deadline = time.monotonic() + seconds
+        while termios.tcgetattr(self._screen)[3] & termios.ICANON:
+            assert time.monotonic() < deadline, self.text
+            self._read(time.monotonic() + 0.02)
+
     def type(self, keys: str) -> None:
         """Press keys; `\\r` is the one that ends a line."""
         os.write(self._screen, keys.encode())

@@ -1,7 +1,7 @@
 """Saving and pushing a fine-tuned adapter, as the tutorial on endpoints has it, in `lanza shell`.
 
-The tutorial has no code for this part: it names `save_model`, logging in with a token of which one chooses what
-it may do, and `trainer.push_to_hub()`. The script below is the least that has them all.
+The tutorial has no code for this part: it names `save_model`, logging in with a token of chosen rights, and
+`trainer.push_to_hub()`. The script below is the least that has them all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Logging in, making a repository and pushing, as the tutorial on a Longformer types it, in `lanza shell`.
 
-The tutorial's names for what is yours, `nombreUsuario/nombreRepositorio`, are taken at their word here, so that
-its script runs unchanged. The model is a small Longformer.
+The tutorial's names for what is yours, `nombreUsuario/nombreRepositorio`, are taken at their word here, so
+that its script runs unchanged. The model is a small Longformer.
 """
 
 from __future__ import annotations
