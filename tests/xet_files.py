@@ -58,6 +58,7 @@ def file(
     return b"".join([head, *terms, *checks, wire(claimed) + bytes(16)])
 
 
-def shard(*files: bytes) -> bytes:
-    """A shard with these files, and with nothing to say of xorbs."""
-    return TAG + struct.pack("<QQ", 2, 0) + b"".join(files) + END + END
+def shard(*files: bytes, xorbs: Sequence[str] = ()) -> bytes:
+    """A shard with these files. Of xorbs it says their names, and that each has one chunk."""
+    named = [struct.pack("<32sIIII", wire(name), 0, 1, 0, 0) + bytes(48) for name in xorbs]
+    return TAG + struct.pack("<QQ", 2, 0) + b"".join([*files, END, *named, END])

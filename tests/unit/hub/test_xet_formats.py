@@ -131,8 +131,10 @@ def test_a_xorb_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPa
 
 def test_a_shard_says_how_files_are_made() -> None:
     ranges = [(ONE, 0, 3, 300), (TWO, 5, 6, 40)]
-    data = shard(file(b"a", ranges), file(b"b", ranges[:1], verified=False), file(b"", []))
-    assert read_shard(data) == [
+    files = [file(b"a", ranges), file(b"b", ranges[:1], verified=False), file(b"", [])]
+    read = read_shard(shard(*files, xorbs=[THREE, FOUR]))
+    assert read.xorbs == [THREE, FOUR]
+    assert read.files == [
         File(
             sha256=hashlib.sha256(b"a").hexdigest(),
             terms=(Term(xorb=ONE, first=0, last=3, size=300), Term(xorb=TWO, first=5, last=6, size=40)),
@@ -153,6 +155,7 @@ GOOD = shard(file(b"a", [(ONE, 0, 3, 300)]))
         (TAG + struct.pack("<QQ", 3, 0) + END, "version 3"),
         (TAG + struct.pack("<QQ", 2, 0), "cut off"),
         (GOOD[:150], "cut off"),
+        (GOOD[:-48], "cut off"),
         (
             TAG + struct.pack("<QQ", 2, 0) + struct.pack("<32sIIQ", b"f" * 32, 1 << 30, 2**32 - 1, 0),
             "cut off",
@@ -178,10 +181,13 @@ LENGTHS = [10, 20, 30, 40, 50]
 
 
 def test_where_chunks_are_is_kept_in_few_bytes() -> None:
-    chunks = Chunks(LENGTHS).having([Span(1, 3, ONE, 7)]).having([Span(4, 5, TWO, 2**40)])
+    hashes = [bytes([number]) * 32 for number in range(5)]
+    chunks = Chunks(LENGTHS, hashes=hashes).having([Span(1, 3, ONE, 7)]).having([Span(4, 5, TWO, 2**40)])
     again = Chunks.unpack(chunks.pack())
-    assert (list(again.lengths), again.spans) == (LENGTHS, chunks.spans)
-    assert len(chunks.pack()) == 4 + 4 * 5 + 2 * 48
+    assert (list(again.lengths), again.spans, again.hashes) == (LENGTHS, chunks.spans, hashes)
+    without = chunks.pack(with_hashes=False)
+    assert len(without) == 8 + 4 * 5 + 2 * 48
+    assert Chunks.unpack(without) == Chunks(tuple(LENGTHS), chunks.spans, [])
 
 
 def test_spans_that_continue_each_other_are_one() -> None:
@@ -200,6 +206,7 @@ def test_a_range_is_covered_when_all_of_its_chunks_are_known() -> None:
     assert chunks.covers(1, 3)
     assert not chunks.covers(1, 4)
     assert not chunks.complete
+    assert list(chunks.missing()) == [0, 3, 4]
 
 
 @given(st.data())

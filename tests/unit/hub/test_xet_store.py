@@ -43,8 +43,8 @@ class Uploads:
         asyncio.run(store.receive(self.hub, self.account, name, pieces(data)))
         return name
 
-    def register(self, *files: bytes) -> None:
-        assembly.register(self.hub, self.account, self.repo, read_shard(shard(*files)))
+    def register(self, *files: bytes, xorbs: Sequence[str] = ()) -> None:
+        assembly.register(self.hub, self.account, self.repo, read_shard(shard(*files, xorbs=xorbs)))
 
     def reaches(self, content: bytes) -> bool:
         sha256 = hashlib.sha256(content).hexdigest()
@@ -139,6 +139,18 @@ def test_a_xorb_waits_until_all_of_its_chunks_are_in_files(ana: Uploads) -> None
     assert ana.waiting == []
     ana.register(file(WHOLE, [of(name, 0, 5)]))
     assert ana.reaches(WHOLE)
+
+
+def test_chunks_that_were_sent_twice_need_not_wait_for_a_file(ana: Uploads) -> None:
+    first, second = ana.send(CHUNKS), ana.send([CHUNKS[3], CHUNKS[1]])
+    third = ana.send([CHUNKS[0], b"in no file"])
+    ana.register(file(WHOLE, [of(first, 0, 5)]), xorbs=[first, second, third])
+    assert ana.waiting == [third]
+    again = CHUNKS[3] + CHUNKS[1]
+    ana.register(file(again, [(second, 0, 2, len(again))]))
+    assert ana.reaches(again)
+    ana.register(file(CHUNKS[0] + b"in no file", [(third, 0, 2, len(CHUNKS[0]) + 10)]))
+    assert ana.waiting == []
 
 
 def test_an_empty_file_needs_no_chunks(ana: Uploads) -> None:
@@ -288,4 +300,6 @@ def test_where_the_chunks_went_is_recorded_in_one_span(ana: Uploads) -> None:
     with ana.hub.database.reading() as session:
         row = session.get_one(Xorb, (ana.account, name))
         assert not row.stored
-        assert len(Chunks.unpack(row.chunks).spans) == 1
+        chunks = Chunks.unpack(row.chunks)
+    assert len(chunks.spans) == 1
+    assert not chunks.hashes

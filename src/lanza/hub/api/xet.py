@@ -93,8 +93,8 @@ async def shard(request: Request, hub: HubDep, store_id: str) -> Response:
     """Make files of chunks. The answer comes when they are stored and verified."""
     ticket = await run_in_threadpool(_check, request, hub, store_id)
     body = await read_body(request, MOST_SHARD)
-    files = await run_in_threadpool(read_shard, body)
-    await hub.blobs.work(assembly.register, hub, ticket.account, ticket.repo, files)
+    described = await run_in_threadpool(read_shard, body)
+    await hub.blobs.work(assembly.register, hub, ticket.account, ticket.repo, described)
     return JSONResponse({"result": 1})
 
 

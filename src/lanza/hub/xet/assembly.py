@@ -2,8 +2,8 @@
 
 The model: a shard says which chunks of which xorbs a file is made of. Its bytes are read from there, and are
 the blob with their SHA-256 when they have it. From then on its chunks are known as ranges of that blob
-(`Xorb.chunks`), and a xorb whose chunks are all in blobs loses its own file. So the disk holds files once,
-and a later shard may still name old chunks.
+(`mapping.py`), and a xorb whose chunks are all in blobs loses its own file. So the disk holds files once, and
+a later shard may still name old chunks.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from lanza.errors import BadRequest, NotFound
 from lanza.hub.hub import Hub
 from lanza.hub.incoming import PIECE
 from lanza.hub.lfs import Large, check_stored, grant_all
-from lanza.hub.records import Repo, RepoBlob, Xorb
+from lanza.hub.records import Repo, RepoBlob
 from lanza.hub.repos import check_room
-from lanza.hub.xet.chunks import Chunks, Span
-from lanza.hub.xet.formats import File, Term
+from lanza.hub.xet.chunks import Chunks
+from lanza.hub.xet.formats import File, Shard, Term
+from lanza.hub.xet.mapping import find_xorbs, note, settle
 from lanza.hub.xet.store import start_afresh, xorbs_folder
 
 AT_ONCE: Final = 400
-"""Files that are recorded together, and values in one SQL statement."""
+"""Files that are recorded together."""
 
 WRITERS: Final = 4
 """Files that are put together at the same time: small ones mostly wait for the disk."""
@@ -52,16 +53,17 @@ class _Place:
     end: int
 
 
-def register(hub: Hub, account_id: int, repo_id: int, files: Sequence[File]) -> None:
+def register(hub: Hub, account_id: int, repo_id: int, shard: Shard) -> None:
     """Make blobs of the files that a shard describes, for a repository.
 
     A client that asks again, because the first time took long, waits for that and then finds all done. When
     a file cannot be put together the account's store starts afresh, so that the next try sends everything.
     """
-    different = list({file.sha256: file for file in files}.values())
+    different = list({file.sha256: file for file in shard.files}.values())
     with hub.blobs.turn(f"xet {account_id}"):
         for start in range(0, len(different), AT_ONCE):
             _register(hub, account_id, repo_id, different[start : start + AT_ONCE])
+        settle(hub, account_id, [*shard.xorbs, *_names(different)])
 
 
 def _register(hub: Hub, account_id: int, repo_id: int, files: Sequence[File]) -> None:
@@ -101,16 +103,13 @@ def _bundles(hub: Hub, session: Session, account_id: int, files: Sequence[File])
     folder = xorbs_folder(hub, account_id)
     return {
         xorb.hash: _Bundle(Chunks.unpack(xorb.chunks), folder / xorb.hash if xorb.stored else None)
-        for xorb in _xorbs(session, account_id, files)
+        for xorb in find_xorbs(session, account_id, _names(files))
     }
 
 
-def _xorbs(session: Session, account_id: int, files: Sequence[File]) -> Iterator[Xorb]:
-    """The records of all xorbs that the files are made of."""
-    names = sorted({term.xorb for file in files for term in file.terms})
-    for start in range(0, len(names), AT_ONCE):
-        some = Xorb.hash.in_(names[start : start + AT_ONCE])
-        yield from session.scalars(select(Xorb).where(Xorb.account_id == account_id, some))
+def _names(files: Iterable[File]) -> Iterator[str]:
+    """The xorbs that the files are made of."""
+    return (term.xorb for file in files for term in file.terms)
 
 
 def _is_mapped(file: File, bundles: Mapping[str, _Bundle]) -> bool:
@@ -174,31 +173,11 @@ def _read(hub: Hub, place: _Place) -> Iterator[bytes]:
 
 
 def _record(hub: Hub, account_id: int, repo_id: int, files: Sequence[File]) -> None:
-    """Let the repository reach the files, and note where chunks are now. Drops xorbs that nobody needs."""
+    """Let the repository reach the files, and note where their chunks are now."""
     large = [Large(sha256=file.sha256, size=file.size) for file in files]
     with hub.database.writing() as session:
         if session.get(Repo, repo_id) is None:
             raise NotFound("the repository was removed meanwhile.")
         grant_all(session, repo_id, large)
         check_stored(hub, large)
-        dropped = _map(session, account_id, files)
-    for name in dropped:
-        (xorbs_folder(hub, account_id) / name).unlink(missing_ok=True)
-
-
-def _map(session: Session, account_id: int, files: Sequence[File]) -> list[str]:
-    """Note which blobs hold the chunks of `files`. Gives the xorbs whose own files are not needed now."""
-    spans: dict[str, list[Span]] = {}
-    for file in files:
-        offset = 0
-        for term in file.terms:
-            spans.setdefault(term.xorb, []).append(Span(term.first, term.last, file.sha256, offset))
-            offset += term.size
-    dropped = []
-    for xorb in _xorbs(session, account_id, files):
-        chunks = Chunks.unpack(xorb.chunks).having(spans[xorb.hash])
-        xorb.chunks = chunks.pack()
-        if xorb.stored and chunks.complete:
-            xorb.stored = False
-            dropped.append(xorb.hash)
-    return dropped
+        note(session, account_id, files)

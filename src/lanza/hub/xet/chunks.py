@@ -1,7 +1,8 @@
 """Where the chunks of a xorb are: how long each is, and which blobs hold it by now.
 
-Packed, for the database: the number of chunks (4 bytes), their lengths (4 each), then 48 bytes for each span:
-first and last chunk (4 each), offset in the blob (8), the blob's SHA-256 (32). All little-endian.
+Packed, for the database: the number of chunks, and that of their hashes, which is the same or 0 (4 bytes
+each); the chunks' lengths (4 each); their hashes (32 each); then 48 bytes for each span: first and last chunk
+(4 each), offset in the blob (8), the blob's SHA-256 (32). All little-endian.
 """
 
 from __future__ import annotations
@@ -29,22 +30,27 @@ class Span:
 
 @dataclass(frozen=True)
 class Chunks:
-    """A xorb's chunks. `spans` are in order, and do not overlap."""
+    """A xorb's chunks. `spans` are in order and do not overlap; `hashes` are there while they may be needed."""
 
     lengths: Sequence[int]
     spans: tuple[Span, ...] = ()
+    hashes: Sequence[bytes] = ()
 
     @classmethod
     def unpack(cls, data: bytes) -> Chunks:
-        (count,) = struct.unpack_from("<I", data)
-        lengths = struct.unpack_from(f"<{count}I", data, 4)
-        spans = _SPAN.iter_unpack(data[4 + 4 * count :])
-        return cls(lengths, tuple(Span(first, last, raw.hex(), offset) for first, last, offset, raw in spans))
+        count, hashed = struct.unpack_from("<II", data)
+        at = 8 + 4 * count
+        end = at + 32 * hashed
+        return cls(
+            lengths=struct.unpack_from(f"<{count}I", data, 8),
+            spans=tuple(_span(*fields) for fields in _SPAN.iter_unpack(data[end:])),
+            hashes=[data[start : start + 32] for start in range(at, end, 32)],
+        )
 
-    def pack(self) -> bytes:
-        count = len(self.lengths)
+    def pack(self, *, with_hashes: bool = True) -> bytes:
+        count, hashes = len(self.lengths), self.hashes if with_hashes else ()
         spans = (_SPAN.pack(it.first, it.last, it.offset, bytes.fromhex(it.sha256)) for it in self.spans)
-        return struct.pack(f"<I{count}I", count, *self.lengths) + b"".join(spans)
+        return b"".join([struct.pack(f"<II{count}I", count, len(hashes), *self.lengths), *hashes, *spans])
 
     @cached_property
     def starts(self) -> list[int]:
@@ -58,7 +64,15 @@ class Chunks:
     @property
     def complete(self) -> bool:
         """Whether blobs hold every chunk."""
-        return self.covers(0, len(self.lengths))
+        return next(self.missing(), None) is None
+
+    def missing(self) -> Iterator[int]:
+        """The chunks that no blob is known to hold."""
+        at = 0
+        for span in self.spans:
+            yield from range(at, span.first)
+            at = span.last
+        yield from range(at, len(self.lengths))
 
     def covers(self, first: int, last: int) -> bool:
         return sum(span.last - span.first for span in self.within(first, last)) == last - first
@@ -85,7 +99,7 @@ class Chunks:
                 known[first:last] = b"\1" * (last - first)
                 found.append(self._part(span, first, last))
         found.sort(key=lambda it: it.first)
-        return Chunks(self.lengths, tuple(self._joined(found)))
+        return replace(self, spans=tuple(self._joined(found)))
 
     def _part(self, span: Span, first: int, last: int) -> Span:
         return replace(span, first=first, last=last, offset=span.offset + self.size(span.first, first))
@@ -105,6 +119,10 @@ class Chunks:
 
     def _end(self, span: Span) -> tuple[str, int, int]:
         return span.sha256, span.last, span.offset + self.size(span.first, span.last)
+
+
+def _span(first: int, last: int, offset: int, sha256: bytes) -> Span:
+    return Span(first, last, sha256.hex(), offset)
 
 
 def _gaps(known: bytearray, first: int, last: int) -> Iterator[tuple[int, int]]:

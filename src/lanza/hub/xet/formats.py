@@ -69,33 +69,52 @@ class File:
         return sum(term.size for term in self.terms)
 
 
-def read_shard(data: bytes) -> list[File]:
-    """The files of a shard. What it says of xorbs is not needed: they were unpacked when they came."""
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Files, and the names of xorbs that came for them; what else it says of those is known already."""
+
+    files: list[File]
+    xorbs: list[str]
+
+
+def read_shard(data: bytes) -> Shard:
     if len(data) < _ENTRY or not data.startswith(_SHARD):
         raise BadRequest("this is no Xet shard: it does not begin like one.")
     (version,) = struct.unpack_from("<Q", data, len(_SHARD))
     if version != _SHARD_VERSION:
         raise BadRequest(f"this shard is of version {version}, and only {_SHARD_VERSION} is known here.")
     try:
-        return list(_files(data))
+        end, files = _files(data)
+        return Shard(files=files, xorbs=list(_xorbs(data, end)))
     except struct.error:
         raise BadRequest("this shard is cut off: send it again.") from None
 
 
-def _files(data: bytes) -> Iterator[File]:
+def _files(data: bytes) -> tuple[int, list[File]]:
+    """All files, and where they end."""
+    files: list[File] = []
     at = _ENTRY
     while True:
         name, flags, count = struct.unpack_from("<32sII8x", data, at)
         at += _ENTRY
         if name == _END:
-            return
+            return at, files
         terms = tuple(_term(data, at + index * _ENTRY) for index in range(count))
         at += count * _ENTRY * (2 if flags & _WITH_VERIFICATION else 1)
         if not flags & _WITH_SHA256:
             raise BadRequest("a file in this shard comes without its SHA-256: update huggingface_hub.")
         (sha256,) = struct.unpack_from("<32s16x", data, at)
         at += _ENTRY
-        yield File(sha256=hash_text(sha256), terms=terms)
+        files.append(File(sha256=hash_text(sha256), terms=terms))
+
+
+def _xorbs(data: bytes, at: int) -> Iterator[str]:
+    while True:
+        name, _, count = struct.unpack_from("<32sII8x", data, at)
+        if name == _END:
+            return
+        yield hash_text(name)
+        at += _ENTRY * (1 + count)
 
 
 def _term(data: bytes, at: int) -> Term:
@@ -108,13 +127,13 @@ def _term(data: bytes, at: int) -> Term:
 class Unpacker:
     """Unpacks a xorb as its bytes come: `feed` gives those chunks that are complete.
 
-    `lengths` are the chunks' so far; `finish` gives the hash that the xorb has by its chunks.
+    `lengths` and `hashes` are the chunks' so far; `finish` gives the hash that the xorb has by its chunks.
     """
 
     def __init__(self) -> None:
         self.lengths: list[int] = []
         self.size = 0
-        self._hashes: list[bytes] = []
+        self.hashes: list[bytes] = []
         self._rest = b""
         self._ended = False
 
@@ -139,9 +158,9 @@ class Unpacker:
     def finish(self) -> str:
         if self._rest:
             raise BadRequest("this xorb is cut off: send it again.")
-        if not self._hashes:
+        if not self.hashes:
             raise BadRequest("this xorb has no chunks.")
-        return hash_text(hash_of_list(list(zip(self._hashes, self.lengths, strict=True))))
+        return hash_text(hash_of_list(list(zip(self.hashes, self.lengths, strict=True))))
 
     def _header(self, header: bytes) -> tuple[int, int, int]:
         version, scheme = header[0], header[4]
@@ -157,7 +176,7 @@ class Unpacker:
         self.lengths.append(len(chunk))
         if self.size > MOST_UNPACKED or len(self.lengths) > MOST_CHUNKS:
             raise PayloadTooLarge(f"a xorb holds at most {MOST_CHUNKS:,} chunks of {MOST_UNPACKED:,} bytes.")
-        self._hashes.append(chunk_hash(chunk))
+        self.hashes.append(chunk_hash(chunk))
         return chunk
 
 

@@ -117,7 +117,7 @@ class _Incoming:
         with full_disk():
             self._file.close()
             self._aside.replace(self.path)
-        return Chunks(self.unpacker.lengths)
+        return Chunks(self.unpacker.lengths, hashes=self.unpacker.hashes)
 
     def drop(self) -> None:
         with suppress(OSError):  # what cannot be written any more need not be
