@@ -1,7 +1,7 @@
 """Any order of operations on repositories, each answer compared with what a plain model says.
 
-The model is dictionaries: a repository is its commits, branches and tags; a commit is its files, its parent and
-its title. The server is the whole application, with SQLite, git and blobs in a folder, asked without sockets.
+The model is dictionaries: a repository is its commits, branches and tags; a commit is its files, its parent
+and its title. The server is the whole application, with SQLite, git and blobs, asked without sockets.
 
 Short by default; `make soak` sets LANZA_SOAK=1 and gets the full counts.
 """
@@ -23,7 +23,13 @@ from urllib.parse import quote, urlencode
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from asking import Answer
 from hub_contents import ContentServer, serving
@@ -41,7 +47,12 @@ BRANCHES: Final = (MAIN, "dev", "x", "x/y", "nowhere")
 TAGS: Final = ("v1", "v2/a", "dev")
 FOLDERS: Final = ("d", "d/e")
 PATHS: Final = ("a.txt", "b.txt", "año 1.txt", "w.bin", "d", "d/a.txt", "d/w.bin", "d/e", "d/e/b.txt")
-CARDS: Final = (b"---\nlicense: mit\n---\n", b"---\nlicense: bsl-1.0\n---\n", b"---\nlicense: [\n---\n", b"none")
+CARDS: Final = (
+    b"---\nlicense: mit\n---\n",
+    b"---\nlicense: bsl-1.0\n---\n",
+    b"---\nlicense: [\n---\n",
+    b"none",
+)
 LARGE: Final = tuple(random.Random(seed).randbytes(seed * 20_000) for seed in range(6))
 
 File = tuple[bytes, bool]

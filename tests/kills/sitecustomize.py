@@ -2,10 +2,10 @@
 
 A step is where the code of a push is about to change something outside of the process: a file is opened,
 written, synced or renamed, a ref moved, a statement given to the database. Python runs this module at its
-start when its folder is on PYTHONPATH; it watches calls by a profiler, so that the server knows nothing of it.
+start when its folder is on PYTHONPATH; it watches calls by a profiler, and the server knows nothing of it.
 
-KILL_AT names a file with `NAME NUMBER`: while pushes run, the process ends before step NUMBER of those counted
-since NAME was written there; with 0 it never does. Steps are written to KILL_STEPS, one in each line.
+KILL_AT names a file with `NAME NUMBER`: while pushes run, the process ends before step NUMBER of those since
+NAME was written there; with 0 it never does. Steps are written to KILL_STEPS, one in each line.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Killer:
             if event == "call":
                 self._read_order()
             self._within.depth = depth + (1 if event == "call" else -1)
-        elif event == "c_call" and depth and argument.__name__ in STEPS:
+        elif event == "c_call" and depth and _is_step(argument):
             self._step(argument.__name__)
 
     def _read_order(self) -> None:
@@ -63,6 +63,10 @@ class Killer:
             file.write(f"{name}\n")
         if self._count == self._at:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_step(function: Any) -> bool:
+    return function.__name__ in STEPS and not isinstance(function.__self__, str)  # strings replace, too
 
 
 def _is_push(frame: FrameType) -> bool:

@@ -44,6 +44,7 @@ CODES: Final[Mapping[type[LanzaError], str]] = {
     EntryNotFound: "EntryNotFound",
     Gated: "GatedRepo",
 }
+FULL: Final = "the server's disk is full: tell its operator, and send this again when there is room."
 LONGEST_MESSAGE: Final = 1000
 
 _ASKS_FOR_BASIC: Final = re.compile(r"^/login$|/(info/refs|git-upload-pack|git-receive-pack|info/lfs/.*)$")
@@ -63,9 +64,9 @@ def as_error(raised: Exception) -> LanzaError | None:
         case RequestValidationError():
             found = BadRequest(_complaints(raised))
         case OSError(errno=number) if number in _FULL_DISK:
-            found = StorageFull("the server's disk is full, and nothing of this was kept: tell its operator.")
+            found = StorageFull(FULL)
         case OperationalError() if "is full" in str(raised.orig):
-            found = StorageFull("the server's disk is full, and nothing of this was kept: tell its operator.")
+            found = StorageFull(FULL)
         case OperationalError():
             found = Unavailable("the server's database is busy or away: try again in a moment.")
     return found

@@ -202,7 +202,7 @@ def test_people_get_a_page_and_programs_do_not() -> None:
 def test_a_full_disk_is_no_mystery(number: int, caplog: pytest.LogCaptureFixture) -> None:
     answer = through(raising(OSError(number, "No space left on device")))
     assert answer.status == 507
-    assert "nothing of this was kept" in answer.json["error"]
+    assert "disk is full" in answer.json["error"]
     assert "507" in caplog.text  # its operator reads it too
     assert "disk is full" in caplog.text
 

@@ -231,7 +231,9 @@ async def _received(hub: Hub, repo_id: int, repo: GitRepo, push: Push, body: _Bo
             with _deadline():
                 status, said = await feed(arguments, variables, body.rest())
             if status:
-                refused = {move.ref: "its objects are not good" for move in push.moves}
+                full = "No space left" in said
+                why = "the server's disk is full" if full else "its objects are not good"
+                refused = {move.ref: why for move in push.moves}
                 return report(push, refused, unpacked="index-pack failed", notes=said.splitlines())
         return await run_in_threadpool(_decide, hub, repo_id, push, incoming)
     finally:
