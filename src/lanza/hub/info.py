@@ -77,7 +77,8 @@ _SHARED: Final[Mapping[str, Field]] = {
     "tags": Field(lambda view: list(view.facts.tags)),
     "trendingScore": Field(lambda view: view.repo.likes, Stands.NOWHERE),
     "usedStorage": Field(lambda view: view.repo.stored_bytes, Stands.IN_ANSWERS),
-    "xetEnabled": Field(lambda view: True, Stands.NOWHERE),  # asked by 0.x clients before large folders
+    # Clients 0.30 to 0.35 ask this before they send large files. Their Xet may be too old: LFS is safe.
+    "xetEnabled": Field(lambda view: False, Stands.NOWHERE),
 }
 _DOWNLOADED: Final[Mapping[str, Field]] = {
     "downloads": Field(lambda view: view.repo.downloads),

@@ -1,7 +1,8 @@
 """Clients of other years against the same server, each in an environment of its own that pip makes.
 
-The oldest `huggingface_hub` of the 1.x line, and the last of 0.x, which still brings `huggingface-cli`. They
-ask in other words than today's: `private` instead of `visibility`, other routes, another Xet.
+The oldest `huggingface_hub` of the 1.x line; the last of 0.x, which still brings `huggingface-cli`; and one of
+the days when Xet was new. They ask in other words than today's, and let the server choose between Xet and LFS:
+it chooses LFS, as their Xet may be too old for it.
 """
 
 from __future__ import annotations
@@ -83,7 +84,13 @@ def last_0(install: Install) -> Client:
     return Client(version="0.36.2", programs=programs, command="huggingface-cli")
 
 
-@pytest.fixture(params=["oldest_1", "last_0"])
+@pytest.fixture(scope="session")
+def early_xet(install: Install) -> Client:
+    programs = install("huggingface_hub-0.33.0", "huggingface_hub==0.33.0", "hf_xet==1.1.3")
+    return Client(version="0.33.0", programs=programs, command="huggingface-cli")
+
+
+@pytest.fixture(params=["oldest_1", "last_0", "early_xet"])
 def client(request: pytest.FixtureRequest) -> Client:
     found: Client = request.getfixturevalue(request.param)
     return found
@@ -141,7 +148,7 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("more", [{}, {"HF_HUB_DISABLE_XET": "1"}], ids=["xet", "lfs"])
+@pytest.mark.parametrize("more", [{}, {"HF_HUB_DISABLE_XET": "1"}], ids=["as-installed", "without-xet"])
 def test_its_command_line(
     client: Client, ana: User, folder: Path, tmp_path: Path, more: dict[str, str]
 ) -> None:
