@@ -1,6 +1,6 @@
 """Write the pages of docs/reference that the code itself knows best; with --check, only say what is stale.
 
-The other pages are written by hand. Needs the base install only, and runs no model.
+The other pages are written by hand. Needs the server's libraries and the Hub's client, and runs no model.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from generators import cli, errors, tasks
+from generators import cli, errors, hub_api, tasks
 
 REFERENCE = Path(__file__).parent / "reference"
-GENERATORS = {"cli.md": cli, "errors.md": errors, "tasks.md": tasks}
+GENERATORS = {"cli.md": cli, "errors.md": errors, "hub-api.md": hub_api, "tasks.md": tasks}
 MARK = "<!-- Written by docs/generate.py from the code: `make docs` writes it anew. -->"
 
 

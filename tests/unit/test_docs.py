@@ -27,7 +27,7 @@ def test_generated_pages_are_those_of_the_code() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("name", ["cli.md", "errors.md", "tasks.md"])
+@pytest.mark.parametrize("name", ["cli.md", "errors.md", "hub-api.md", "tasks.md"])
 def test_a_stale_page_is_noticed(name: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     page = tmp_path / "docs" / "reference" / name
