@@ -26,7 +26,10 @@ from lanza.hub.shelves import Bucket, Folder, Shelf
 T = TypeVar("T")
 
 WORKERS: Final = 4
-"""Large files that are put together at the same time."""
+"""Uploads that are put together at the same time."""
+
+WRITERS: Final = 4
+"""Files of one upload that are written at the same time."""
 
 BLOBS: Final = "blobs"
 
@@ -64,19 +67,28 @@ class BlobStore:
         incoming = Incoming(self._scratch, sha256, size)
         try:
             await feed(chunks, incoming.write)
-            await run_in_threadpool(self._keep, incoming)
+            await run_in_threadpool(self._keep, [incoming])
         finally:
             incoming.drop()
 
     def write(self, sha256: str, size: int, chunks: Iterable[bytes]) -> None:
         """The same for bytes that are here. Those of a blob that is stored already are only verified."""
-        incoming = Incoming(self._scratch, sha256, size, stored=self.size(sha256) == size)
+        self.write_all([(sha256, size, chunks)])
+
+    def write_all(self, blobs: Iterable[tuple[str, int, Iterable[bytes]]]) -> None:
+        """Store several, given as to `write`; none of them when one is not what was said."""
+        files = [
+            (Incoming(self._scratch, sha256, size, stored=self.size(sha256) == size), chunks)
+            for sha256, size, chunks in blobs
+        ]
         try:
-            for piece in gathered(chunks):
-                incoming.write(piece)
-            self._keep(incoming)
+            with ThreadPoolExecutor(WRITERS) as pool:
+                for _ in pool.map(_fill, files):
+                    pass
+            self._keep([incoming for incoming, _ in files])
         finally:
-            incoming.drop()
+            for incoming, _ in files:
+                incoming.drop()
 
     def accept(self, source: Path, sha256: str, size: int) -> None:
         """Store a file that was written elsewhere in the data folder. BadRequest when it is another one."""
@@ -84,13 +96,12 @@ class BlobStore:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         check_content(sha256, size, found, source.stat().st_size)
         with full_disk():
-            self._shelf.put(source, key_of(sha256))
+            self._shelf.put({key_of(sha256): source})
 
-    def _keep(self, incoming: Incoming) -> None:
-        path = incoming.finish()
-        if path is not None:
-            with full_disk():
-                self._shelf.put(path, key_of(incoming.sha256))
+    def _keep(self, files: Iterable[Incoming]) -> None:
+        finished = {key_of(incoming.sha256): incoming.finish() for incoming in files}
+        with full_disk():
+            self._shelf.put({key: path for key, path in finished.items() if path is not None})
 
     async def work(self, task: Callable[..., T], *given: Any) -> T:
         """Do what takes long on a thread kept for such things: there are few, and other requests have theirs.
@@ -149,6 +160,13 @@ class BlobStore:
 
 def key_of(sha256: str) -> str:
     return f"{BLOBS}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def _fill(given: tuple[Incoming, Iterable[bytes]]) -> None:
+    incoming, chunks = given
+    for piece in gathered(chunks):
+        incoming.write(piece)
+    incoming.finish()
 
 
 class _Turns:

@@ -70,20 +70,25 @@ class Incoming:
         with self._lock:
             if self._file is None and not self._stored:
                 self._file = self._path.open("xb", buffering=0)
-            self._end_hash()
+            self._release()
             check_content(self.sha256, self.size, self._hash.hexdigest(), self._come)
-            if self._file is not None:
-                self._file.close()
             return None if self._stored else self._path
 
     def drop(self) -> None:
         with self._lock:
             self._dropped = True
-            if self._hasher is not None:
-                self._hasher.shutdown()
+            self._release()
             if self._file is not None:
-                self._file.close()
                 self._path.unlink(missing_ok=True)
+
+    def _release(self) -> None:
+        """Let go of the thread and the file."""
+        self._end_hash()
+        if self._hasher is not None:
+            self._hasher.shutdown()
+            self._hasher = None
+        if self._file is not None:
+            self._file.close()
 
     def _begin_hash(self, data: bytes) -> None:
         self._end_hash()

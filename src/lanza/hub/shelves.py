@@ -7,8 +7,10 @@ it is whole and never changes; `put` of the same key again brings the same bytes
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +23,9 @@ from lanza.errors import Unavailable
 PART: Final = 16 * 2**20
 """Bytes that go to a bucket in one request; more for what would need over `MOST_PARTS`."""
 MOST_PARTS: Final = 9_000
+
+AT_ONCE: Final = 8
+"""Small files that are put away at the same time: mostly they wait for the disk, or the network."""
 
 FETCH: Final = 8 * 2**20
 """Bytes that come from a bucket in one request."""
@@ -38,8 +43,8 @@ class Item:
 class Shelf(Protocol):
     """What both kinds of shelf do. A key that is not there is a FileNotFoundError, where one is needed."""
 
-    def put(self, source: Path, key: str) -> None:
-        """Move a finished file here; it is durable when this returns."""
+    def put(self, files: Mapping[str, Path]) -> None:
+        """Move finished files here, by their keys; all are durable when this returns."""
 
     def read(self, key: str, start: int, end: int, piece: int) -> Iterator[bytes]:
         """The bytes from `start` up to `end`, `piece` at a time."""
@@ -64,17 +69,14 @@ class Folder:
     def path(self, key: str) -> Path:
         return self.root / key
 
-    def put(self, source: Path, key: str) -> None:
-        target = self.path(key)
-        _make_folders(target.parent)
-        _sync(source)
-        try:
-            source.replace(target)
-        except OSError as error:
-            if error.errno != EXDEV:
-                raise
-            _copy(source, target)
-        _sync(target.parent)
+    def put(self, files: Mapping[str, Path]) -> None:
+        # All in one go: syncing mostly waits for the file system's journal, which they then share.
+        targets = {self.path(key): source for key, source in files.items()}
+        new = [folder for target in targets for folder in _make_folders(target.parent)]
+        _sync_all(targets.values())
+        for target, source in targets.items():
+            _move(source, target)
+        _sync_all({target.parent for target in targets} | {folder.parent for folder in new})
 
     def read(self, key: str, start: int, end: int, piece: int) -> Iterator[bytes]:
         with self.path(key).open("rb", buffering=0) as file:
@@ -113,7 +115,12 @@ class Bucket:
     def path(self, key: str) -> Path | None:
         return None
 
-    def put(self, source: Path, key: str) -> None:
+    def put(self, files: Mapping[str, Path]) -> None:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for _ in pool.map(self._put, files.values(), files.keys()):
+                pass
+
+    def _put(self, source: Path, key: str) -> None:
         import obstore
 
         part = max(PART, -(-source.stat().st_size // MOST_PARTS))
@@ -182,9 +189,18 @@ def _item(key: str, stat: os.stat_result) -> Item:
     return Item(key=key, size=stat.st_size, since=datetime.fromtimestamp(stat.st_mtime, UTC))
 
 
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != EXDEV:
+            raise
+        _copy(source, target)
+
+
 def _copy(source: Path, target: Path) -> None:
     """Move to another file system: whole or not at all there too."""
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         shutil.copyfile(source, aside)
         _sync(aside)
@@ -194,13 +210,22 @@ def _copy(source: Path, target: Path) -> None:
     source.unlink()
 
 
-def _make_folders(folder: Path) -> None:
-    """Make `folder` and those above it, so that no crash forgets them."""
+def _make_folders(folder: Path) -> list[Path]:
+    """Make `folder` and those above it that are not there. Gives those that are new."""
     if folder.is_dir():
-        return
-    _make_folders(folder.parent)
+        return []
+    above = _make_folders(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync(folder.parent)
+    return [*above, folder]
+
+
+def _sync_all(paths: Collection[Path]) -> None:
+    if len(paths) == 1:
+        _sync(*paths)
+        return
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(_sync, paths):
+            pass
 
 
 def _sync(path: Path) -> None:

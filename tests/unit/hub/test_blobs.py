@@ -161,6 +161,18 @@ def test_the_real_device_that_is_always_full_is_a_full_disk(tmp_path: Path) -> N
             file.write(CONTENT)
 
 
+def test_of_several_files_all_are_stored_or_none(store: BlobStore, tmp_path: Path) -> None:
+    contents = [CONTENT[:size] for size in (0, 1, 999, 100_000, 300_000)]
+    files = [(hashlib.sha256(content).hexdigest(), len(content), [content]) for content in contents]
+    with pytest.raises(BadRequest):
+        store.write_all([*files, ("0" * 64, 1, [b"x"])])
+    assert not list(store.all())
+    assert not list((tmp_path / "scratch").iterdir())
+    store.write_all(files)
+    assert [b"".join(store.read(name)) for name, _, _ in files] == contents
+    assert not list((tmp_path / "scratch").iterdir())
+
+
 def test_bytes_of_a_blob_that_is_there_are_verified_and_not_written(tmp_path: Path) -> None:
     store = in_folder(tmp_path)
     write(store, SHA256, len(CONTENT), CONTENT)
@@ -288,7 +300,7 @@ def test_an_object_store_that_fails_asks_to_try_again(tmp_path: Path) -> None:
 def test_a_bucket_tells_since_when_it_has_what(tmp_path: Path) -> None:
     bucket = Bucket(MemoryStore())
     (tmp_path / "file").write_bytes(b"abc")
-    bucket.put(tmp_path / "file", "a/b")
+    bucket.put({"a/b": tmp_path / "file"})
     found = bucket.find("a/b")
     assert isinstance(found, Item)
     assert (found.key, found.size) == ("a/b", 3)

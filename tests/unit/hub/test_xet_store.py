@@ -263,7 +263,7 @@ def test_a_lost_blob_is_found_out_and_the_next_upload_brings_it_back(ana: Upload
 def test_asking_twice_for_the_same_does_it_once(ana: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = file(WHOLE, [of(ana.send(CHUNKS), 0, 5)])
     ana.register(whole)
-    monkeypatch.setattr(assembly, "_store", None)  # would fail
+    monkeypatch.setattr(assembly, "_content", None)  # would fail
     ana.register(whole)
     assert ana.reaches(WHOLE)
 

@@ -9,7 +9,6 @@ a later shard may still name old chunks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -30,10 +29,7 @@ from lanza.hub.xet.mapping import find_xorbs, note, settle
 from lanza.hub.xet.store import start_afresh, xorbs_folder
 
 AT_ONCE: Final = 400
-"""Files that are recorded together."""
-
-WRITERS: Final = 4
-"""Files that are put together at the same time: small ones mostly wait for the disk."""
+"""Files that are stored and recorded together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +69,7 @@ def _register(hub: Hub, account_id: int, repo_id: int, files: Sequence[File]) ->
         bundles = _bundles(hub, session, account_id, files)
     new = [file for file in files if file.sha256 not in reached or not _is_mapped(file, bundles)]
     try:
-        with ThreadPoolExecutor(WRITERS) as pool:
-            for _ in pool.map(lambda file: _store(hub, file, bundles), new):
-                pass
+        hub.blobs.write_all((file.sha256, file.size, _content(hub, file, bundles)) for file in new)
     except (BadRequest, FileNotFoundError) as error:
         start_afresh(hub, account_id)
         reason = error.message if isinstance(error, BadRequest) else "chunks of it are missing here."
@@ -122,9 +116,9 @@ def _is_mapped(file: File, bundles: Mapping[str, _Bundle]) -> bool:
     )
 
 
-def _store(hub: Hub, file: File, bundles: Mapping[str, _Bundle]) -> None:
-    places = _joined(place for term in file.terms for place in _places(term, bundles))
-    hub.blobs.write(file.sha256, file.size, (piece for place in places for piece in _read(hub, place)))
+def _content(hub: Hub, file: File, bundles: Mapping[str, _Bundle]) -> Iterator[bytes]:
+    for place in _joined(place for term in file.terms for place in _places(term, bundles)):
+        yield from _read(hub, place)
 
 
 def _places(term: Term, bundles: Mapping[str, _Bundle]) -> Iterator[_Place]:

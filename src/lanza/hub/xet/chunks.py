@@ -30,7 +30,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Chunks:
-    """A xorb's chunks. `spans` are in order and do not overlap; `hashes` are there while they may be needed."""
+    """A xorb's chunks. `spans` are in order and do not overlap; `hashes` are there while needed."""
 
     lengths: Sequence[int]
     spans: tuple[Span, ...] = ()
