@@ -1,8 +1,8 @@
 """Clients of other years against the same server, each in an environment of its own that pip makes.
 
-The oldest `huggingface_hub` of the 1.x line; the last of 0.x, which still brings `huggingface-cli`; and one of
-the days when Xet was new. They ask in other words than today's, and let the server choose between Xet and LFS:
-it chooses LFS, as their Xet may be too old for it.
+The oldest `huggingface_hub` of the 1.x line; the last of 0.x, which still brings `huggingface-cli`; and one
+of the days when Xet was new. They ask in other words than today's, and let the server choose between Xet and
+LFS: it chooses LFS, as their Xet may be too old for it.
 """
 
 from __future__ import annotations
