@@ -95,7 +95,7 @@ def _check_schema(database: Database) -> None:
         with database.engine.connect() as connection:
             present = MigrationContext.configure(connection).get_current_revision()
     except DBAPIError as error:
-        raise Unavailable(f"the database cannot be read: {error.orig}") from error
+        raise Unavailable(f"the database cannot be read: {' '.join(str(error.orig).split())}") from error
     if present != ScriptDirectory(str(MIGRATIONS)).get_current_head():
         raise UsageError(
             "this Lanza is not the one that has brought the database up to date: use the one that "

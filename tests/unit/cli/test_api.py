@@ -11,7 +11,8 @@ import pytest
 
 from lanza.cli import api
 from lanza.cli.context import Context
-from lanza.cli.tokens import _duration, _grant
+from lanza.cli.duration import duration
+from lanza.cli.tokens import _grant
 from lanza.errors import Conflict, Forbidden, NotFound, Unauthorized, Unavailable, UsageError
 
 HERE = Context(url="http://127.0.0.1:9", token="lz_mine")
@@ -67,10 +68,10 @@ def test_grants_and_durations_are_read_from_the_command_line() -> None:
         "entity": "ana/becas",
         "scopes": ["repo.write", "repo.content.read"],
     }
-    assert _duration("12h").total_seconds() == 12 * 3600
-    assert _duration("8w").days == 56
+    assert duration("12h", "--expires").total_seconds() == 12 * 3600
+    assert duration("8w", "--expires").days == 56
     for wrong in ("", "30", "0d", "d", "1y", "99999d"):
         with pytest.raises(UsageError, match="--expires"):
-            _duration(wrong)
+            duration(wrong, "--expires")
     with pytest.raises(UsageError, match="--grant"):
         _grant("ana/becas")
