@@ -12,7 +12,7 @@ import copy
 import os
 import random
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
@@ -21,11 +21,12 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import HealthCheck, note, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -36,7 +37,7 @@ from lanza.hub.collect import collect, verify
 from pushes import BATCH, Push, sha256, upload_urls
 
 FULL = os.environ.get("LANZA_SOAK") == "1"
-RUNS, STEPS = (20, 100) if FULL else (5, 60)
+RUNS, STEPS = (50, 40) if FULL else (5, 30)
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600 if FULL else 180)]
 
@@ -44,102 +45,27 @@ MAIN: Final = "main"
 NAMES: Final = ("becas", "notas", "otro")
 BRANCHES: Final = (MAIN, "dev", "x", "x/y", "nowhere")
 TAGS: Final = ("v1", "v2/a", "dev")
-PATHS: Final = (
-    *("a.txt", "b.txt", "w.bin", "d/a.txt", "d/w.bin"),  # and once more, as these never clash
-    "a.txt",
-    "b.txt",
-    "año 1.txt",
-    "w.bin",
-    "d",
-    "d/a.txt",
-    "d/w.bin",
-    "d/e",
-    "d/e/b.txt",
-)
+FOLDERS: Final = ("d", "d/e")
+PATHS: Final = ("a.txt", "b.txt", "año 1.txt", "w.bin", "d", "d/a.txt", "d/w.bin", "d/e", "d/e/b.txt")
 CARDS: Final = (
     b"---\nlicense: mit\n---\n",
     b"---\nlicense: bsl-1.0\n---\n",
     b"---\nlicense: [\n---\n",
     b"none",
 )
+LARGE: Final = tuple(random.Random(seed).randbytes(seed * 20_000) for seed in range(6))
 
 File = tuple[bytes, bool]
 """A file's content, and whether it is a large one."""
 
-Draw = Callable[[random.Random], Any]
-
-
-def one_of(*values: Any) -> Draw:
-    return lambda chance: chance.choice(values)
-
-
-def number(chance: random.Random) -> int:
-    return chance.randrange(30)
-
-
-def revision(chance: random.Random) -> str | int:
-    """A name of a branch or a tag that there may be, or the number of a commit."""
-    return chance.choice((MAIN, number(chance), *BRANCHES, *TAGS))
-
-
-def parent(chance: random.Random) -> str | int | None:
-    return chance.choice((None, None, None, MAIN, MAIN, number(chance)))
-
-
-def small_files(chance: random.Random) -> dict[str, bytes]:
-    files = {
-        path: chance.randbytes(chance.randrange(30))
-        for path in chance.sample(PATHS, chance.choice((0, 1, 1, 2)))
-    }
-    return files | ({"README.md": chance.choice(CARDS)} if chance.random() < 0.3 else {})
-
-
-def large_files(chance: random.Random) -> dict[str, int]:
-    return {path: chance.randrange(6) for path in chance.sample(PATHS, chance.choice((0, 0, 1, 1, 2)))}
-
-
-def seldom(*values: str) -> Draw:
-    """One of them, or mostly none: what is deleted is often not there, and then nothing of a push is done."""
-    return lambda chance: [chance.choice(values)] if chance.random() < 0.15 else []
-
-
-name = one_of(*[NAMES[0]] * 5, *NAMES)  # most happens in one, so that it meets
-branch = one_of(*[MAIN] * 6, *BRANCHES)
-
-OPERATIONS: Final[Mapping[str, tuple[int, Mapping[str, Draw]]]] = {
-    "create": (1, {"name": one_of(*NAMES)}),
-    "move": (1, {"name": name, "to": one_of(*NAMES)}),
-    "delete": (1, {"name": one_of(*NAMES)}),
-    "duplicate": (1, {"name": name, "to": one_of(*NAMES)}),
-    "list_by_licence": (1, {"license": one_of("mit", "bsl-1.0")}),
-    "commit": (
-        10,
-        {
-            "name": name,
-            "branch": branch,
-            "small": small_files,
-            "large": large_files,
-            "deleted": seldom(*PATHS),
-            "folders_deleted": seldom("d", "d/e"),
-            "parent": parent,
-        },
-    ),
-    "upload_and_commit_later": (1, {"name": name, "content": number}),
-    "repeat_the_last_commit": (2, {}),
-    "squash": (3, {"name": name, "branch": branch}),
-    "create_branch": (3, {"name": name, "branch": branch, "start": revision}),
-    "delete_branch": (1, {"name": name, "branch": branch}),
-    "create_tag": (
-        3,
-        {"name": name, "tag": one_of(*TAGS), "start": revision, "message": one_of(None, "¡ya!")},
-    ),
-    "delete_tag": (1, {"name": name, "tag": one_of(*TAGS)}),
-    "read": (3, {"name": name, "wanted": revision, "path": one_of(*PATHS), "part": one_of(True, False)}),
-    "list_files": (2, {"name": name, "wanted": revision}),
-    "read_history": (1, {"name": name, "wanted": revision}),
-    "collect_garbage": (1, {}),
-}
-"""How often each operation comes, relative to others, and what it is given."""
+names = st.sampled_from(NAMES)
+branches = st.sampled_from(BRANCHES)
+tags = st.sampled_from(TAGS)
+revisions = st.one_of(st.sampled_from((MAIN, MAIN, *BRANCHES, *TAGS)), st.integers(0, 30))
+small_files = st.dictionaries(st.sampled_from(PATHS), st.binary(max_size=30), max_size=3)
+cards = st.one_of(st.just({}), st.fixed_dictionaries({"README.md": st.sampled_from(CARDS)}))
+large_contents = st.integers(0, len(LARGE) - 1)
+large_files = st.dictionaries(st.sampled_from(PATHS), large_contents, max_size=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,8 +170,6 @@ class Operations(RuleBasedStateMachine):
         self.repos: dict[str, Model] = {}
         self.moved: dict[str, Model] = {}
         self.last: tuple[Model, str, Push, str] | None = None
-        self.steps = 0
-        self.create(NAMES[0])
 
     # Asking
 
@@ -262,9 +186,10 @@ class Operations(RuleBasedStateMachine):
             raise Refused(404, "RepoNotFound")
         return found
 
-    def large(self, number: int) -> bytes:
-        """A large file's content. No other run has the same: it would keep it from being collected."""
-        return random.Random(f"{self.user} {number}").randbytes(number * 20_000)
+    def own(self, name: str) -> Model:
+        if name not in self.repos:
+            raise Refused(404, "RepoNotFound")
+        return self.repos[name]
 
     def revision(self, name: str, wanted: str | int) -> str:
         """A name as it is, or one of the commits."""
@@ -277,19 +202,9 @@ class Operations(RuleBasedStateMachine):
         expected = (refused.status, refused.code) if refused else (200, None)
         assert (answer.status, answer.headers.get("x-error-code")) == expected, answer.body[:500]
 
-    @rule(seed=st.integers(0, 2**64 - 1))
-    def do(self, seed: int) -> None:
-        """Any operation, as likely as it should be: hypothesis repeats itself, so it gives seeds only."""
-        self.steps += 1
-        chance = random.Random(f"{seed} {self.steps}")
-        weights = [weight for weight, _ in OPERATIONS.values()]
-        ((operation, (_, drawn)),) = chance.choices(list(OPERATIONS.items()), weights)
-        given = {key: draw(chance) for key, draw in drawn.items()}
-        note(f"{operation}({given})")
-        getattr(self, operation)(**given)
-
     # Repositories
 
+    @rule(name=names)
     def create(self, name: str) -> None:
         answer = self.ask("/api/repos/create", method="POST", body={"name": name})
         self.check(answer, Refused(409) if name in self.repos else None)
@@ -299,6 +214,8 @@ class Operations(RuleBasedStateMachine):
             first = Made(files={}, title="initial commit", parent=None)
             self.repos[name] = Model(commits={oid: first}, branches={MAIN: oid})
 
+    @precondition(lambda self: self.repos)
+    @rule(name=names, to=names)
     def move(self, name: str, to: str) -> None:
         body = {"fromRepo": f"{self.user}/{name}", "toRepo": f"{self.user}/{to}", "type": "model"}
         answer = self.ask("/api/repos/move", method="POST", body=body)
@@ -313,14 +230,16 @@ class Operations(RuleBasedStateMachine):
             self.moved.pop(to, None)
             self.repos[to] = model
 
+    @precondition(lambda self: len(self.repos) == len(NAMES))
+    @rule(name=names)
     def delete(self, name: str) -> None:
-        if len(self.repos) < len(NAMES):
-            return
         answer = self.ask("/api/repos/delete", method="DELETE", body={"name": name})
         self.check(answer, None)
         gone = self.repos.pop(name)
         self.moved = {old: model for old, model in self.moved.items() if model is not gone}
 
+    @precondition(lambda self: self.repos)
+    @rule(name=names, to=names)
     def duplicate(self, name: str, to: str) -> None:
         body = {"repository": f"{self.user}/{to}"}
         answer = self.api(name, "/duplicate", method="POST", body=body)
@@ -335,6 +254,7 @@ class Operations(RuleBasedStateMachine):
         self.moved.pop(to, None)
         self.repos[to] = copy.deepcopy(model)
 
+    @rule(license=st.sampled_from(("mit", "bsl-1.0")))
     def list_by_licence(self, license: str) -> None:
         query = urlencode({"author": self.user, "filter": f"license:{license}"})
         card = next(it for it in CARDS if license.encode() in it)
@@ -347,28 +267,40 @@ class Operations(RuleBasedStateMachine):
 
     # Commits
 
+    @precondition(lambda self: self.repos)
+    @rule(
+        name=names,
+        branch=st.one_of(st.just(MAIN), branches),
+        small=small_files,
+        card=cards,
+        large=large_files,
+        deleted=st.lists(st.sampled_from(PATHS), max_size=1),
+        folders_deleted=st.lists(st.sampled_from(FOLDERS), max_size=1),
+        parent=st.one_of(st.none(), st.just(MAIN), st.integers(0, 30)),
+    )
     def commit(
         self,
         name: str,
         branch: str,
         small: dict[str, bytes],
+        card: dict[str, bytes],
         large: dict[str, int],
         deleted: list[str],
         folders_deleted: list[str],
         parent: str | int | None,
     ) -> None:
-        if not any((small, large, deleted, folders_deleted)):
+        if not any((small, card, large, deleted, folders_deleted)):
             return
         try:
             model = self.find(name)
             resolved = None if parent is None else model.resolve(self.revision(name, parent))
         except Refused:
             return
-        contents = {path: self.large(number) for path, number in large.items()}
+        contents = {path: LARGE[number] for path, number in large.items()}
         self.upload(name, list(contents.values()))
         push = Push(
             title=f"commit {next(self.numbers)}",
-            small=small,
+            small=small | card,
             large=contents,
             deleted=deleted,
             folders_deleted=folders_deleted,
@@ -401,14 +333,17 @@ class Operations(RuleBasedStateMachine):
             sent = self.ask(href.removeprefix("http://hub.test:8420"), method="PUT", body=content)
             assert sent.status == 200, sent.text
 
+    @precondition(lambda self: self.repos)
+    @rule(name=names, content=large_contents)
     def upload_and_commit_later(self, name: str, content: int) -> None:
         if name in self.repos:
-            self.upload(name, [self.large(content)])
+            self.upload(name, [LARGE[content]])
 
+    @precondition(lambda self: self.last)
+    @rule()
     def repeat_the_last_commit(self) -> None:
         """Whose answer was lost: there is no twin."""
-        if self.last is None:
-            return
+        assert self.last
         model, branch, push, made = self.last
         name = next((name for name, it in self.repos.items() if it is model), None)
         if name is not None and model.branches.get(branch) == made:
@@ -416,6 +351,8 @@ class Operations(RuleBasedStateMachine):
             self.check(answer, None)
             assert answer.json["commitOid"] == made
 
+    @precondition(lambda self: self.repos)
+    @rule(name=names, branch=branches)
     def squash(self, name: str, branch: str) -> None:
         title = f"squash {next(self.numbers)}"
         path = f"/super-squash/{quote(branch, safe='')}"
@@ -434,6 +371,8 @@ class Operations(RuleBasedStateMachine):
 
     # Branches and tags
 
+    @precondition(lambda self: self.repos)
+    @rule(name=names, branch=branches, start=revisions)
     def create_branch(self, name: str, branch: str, start: str | int) -> None:
         try:
             model = self.find(name)
@@ -451,6 +390,8 @@ class Operations(RuleBasedStateMachine):
         self.check(answer, None)
         model.branches[branch] = target
 
+    @precondition(lambda self: self.repos)
+    @rule(name=names, branch=branches)
     def delete_branch(self, name: str, branch: str) -> None:
         answer = self.api(name, f"/branch/{quote(branch, safe='')}", method="DELETE")
         try:
@@ -465,6 +406,8 @@ class Operations(RuleBasedStateMachine):
         del model.branches[branch]
         model.forget()
 
+    @precondition(lambda self: self.repos)
+    @rule(name=names, tag=tags, start=revisions, message=st.sampled_from((None, "¡ya está!")))
     def create_tag(self, name: str, tag: str, start: str | int, message: str | None) -> None:
         try:
             model = self.find(name)
@@ -482,6 +425,8 @@ class Operations(RuleBasedStateMachine):
         self.check(answer, None)
         model.tags[tag] = oid
 
+    @precondition(lambda self: self.repos)
+    @rule(name=names, tag=tags)
     def delete_tag(self, name: str, tag: str) -> None:
         answer = self.api(name, f"/tag/{quote(tag, safe='')}", method="DELETE")
         try:
@@ -497,6 +442,8 @@ class Operations(RuleBasedStateMachine):
 
     # Reading
 
+    @precondition(lambda self: self.repos)
+    @rule(name=names, wanted=revisions, path=st.sampled_from((*PATHS, "README.md")), part=st.booleans())
     def read(self, name: str, wanted: str | int, path: str, part: bool) -> None:
         try:
             revision = self.revision(name, wanted)
@@ -523,6 +470,8 @@ class Operations(RuleBasedStateMachine):
         else:
             assert (answer.status, answer.body) == (200, content)
 
+    @precondition(lambda self: self.repos)
+    @rule(name=names, wanted=revisions)
     def list_files(self, name: str, wanted: str | int) -> None:
         try:
             revision = self.revision(name, wanted)
@@ -554,6 +503,8 @@ class Operations(RuleBasedStateMachine):
             title = made.title
         return title
 
+    @precondition(lambda self: self.repos)
+    @rule(name=names, wanted=revisions)
     def read_history(self, name: str, wanted: str | int) -> None:
         try:
             revision = self.revision(name, wanted)
@@ -571,6 +522,7 @@ class Operations(RuleBasedStateMachine):
 
     # Upkeep
 
+    @rule()
     def collect_garbage(self) -> None:
         """Twice, for what the first time took out of reach."""
         for _ in range(2):
@@ -591,8 +543,7 @@ class Operations(RuleBasedStateMachine):
                 assert {it["name"]: it["targetCommit"] for it in answer.json[kind]} == known
 
     def teardown(self) -> None:
-        """Everything that a ref leads to is there, byte for byte, and outlives a collection."""
-        self.collect_garbage()
+        """Everything that a ref leads to is there, byte for byte."""
         for name, model in self.repos.items():
             for oid, made in model.commits.items():
                 for path, (content, _) in made.files.items():
