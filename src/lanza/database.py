@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import DateTime, Engine, String, TypeDecorator, create_engine, event, make_url
+from sqlalchemy import DateTime, Double, Engine, String, TypeDecorator, create_engine, event, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from lanza.errors import UsageError
@@ -43,7 +43,7 @@ class Moment(TypeDecorator[datetime]):
 class Base(DeclarativeBase):
     """The root of all records. Packages define theirs beside the code that uses them (`records.py`)."""
 
-    type_annotation_map = {datetime: Moment, str: String}  # noqa: RUF012 -- SQLAlchemy's own form
+    type_annotation_map = {datetime: Moment, str: String, float: Double}  # noqa: RUF012 -- SQLAlchemy's own form
 
 
 class Database:

@@ -27,8 +27,10 @@ The tree, each with its code and status:
     ├── Unavailable             unavailable         503        not now: try again
     │   ├── Overloaded          overloaded          429        the queue is full
     │   ├── EngineRestarting    engine_restarting   503        a handler died and is being started again
-    │   └── UpstreamUnavailable upstream            503        the hub behind this one cannot be asked
-    │       └── UpstreamAway    upstream_away       424        it cannot be reached at all
+    │   ├── UpstreamUnavailable upstream            503        the hub behind this one cannot be asked
+    │   │   └── UpstreamAway    upstream_away       424        it cannot be reached at all
+    │   └── NoRoom              no_room             503        not enough cores or memory are free
+    ├── NotYet                  not_yet             501        asked for by its right name, and not built yet
     ├── StorageFull             storage_full        507        the disk has no room left
     ├── DeadlineExceeded        deadline_exceeded   504
     └── EngineFailed            engine_failed       500        the model raised; details are in the log
@@ -257,6 +259,19 @@ class UpstreamAway(UpstreamUnavailable):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.retry_after = None
+
+
+class NoRoom(Unavailable):
+    """Not enough cores or memory are free for one more replica."""
+
+    code = "no_room"
+
+
+class NotYet(LanzaError):
+    """What was asked for has its place here, and is not built yet."""
+
+    code = "not_yet"
+    status = 501
 
 
 class StorageFull(LanzaError):

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lanza.auth.records import Account, Membership
 from lanza.database import Base, Database, now
+from lanza.endpoints import records as endpoints
 from lanza.errors import UsageError
 from lanza.hub import records
 
@@ -37,7 +38,7 @@ def test_the_migrations_make_what_the_records_mean(database: Database) -> None:
         assert compare_metadata(context, Base.metadata) == []
         tables = set(inspect(connection).get_table_names())
     assert tables == {*Base.metadata.tables, "alembic_version"}
-    assert records.Repo.__tablename__ in tables
+    assert {records.Repo.__tablename__, endpoints.Endpoint.__tablename__} <= tables
 
 
 def test_what_goes_with_what_is_known_to_the_database(database: Database) -> None:

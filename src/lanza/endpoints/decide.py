@@ -1,0 +1,225 @@
+"""What to do about one endpoint now: a pure function of what is wanted, what is seen, and the time.
+
+    wanted (spec, intent) ─┐
+    seen (replicas, load) ─┼─▶ decide ─▶ state and message to show, replicas to start and to stop,
+    money, failures, now  ─┘             a new intent, a revision that has proven itself
+
+It is asked again and again, so it remembers nothing and plans no steps: each answer is right for what is
+seen, whatever was done or failed before. A crash anywhere is repaired by the next look.
+
+A revision proves itself by one ready replica. Until then the one before serves on, also for good when the new
+one is given up (`MOST_FAILURES` starts in a row). Old replicas are stopped one by one as new ones become
+ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lanza.endpoints.spec import Scaling
+from lanza.endpoints.states import LIVE, Intent, Phase, State
+
+MOST_FAILURES: Final = 4
+"""Starts of one revision that may fail in a row, before it is given up."""
+LONGEST_BACK_OFF: Final = 30.0
+WARN_AT: Final = 0.8
+"""The share of its budget at which an endpoint's owner is warned."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenReplica:
+    """A replica that was started and whose end was not yet dealt with."""
+
+    id: str
+    revision: int
+    phase: Phase
+    since: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failures:
+    """How often the wanted revision could not be started, in a row; when last, and why."""
+
+    count: int = 0
+    last: float = 0.0
+    reason: str = ""
+
+    @property
+    def given_up(self) -> bool:
+        return self.count >= MOST_FAILURES
+
+    def may_start(self, now: float) -> bool:
+        """Whether the pause after the last failure is over: 1 s, then twice as long each time."""
+        if not self.count:
+            return True
+        pause = min(2.0 ** (self.count - 1), LONGEST_BACK_OFF)
+        return not self.last <= now < self.last + pause  # a clock that was set back ends the pause
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Money:
+    """What was spent in the budget's period, and the budget; None: no bound."""
+
+    spent: float = 0.0
+    budget: float | None = None
+    period: str = "month"
+
+    @property
+    def over(self) -> bool:
+        return self.budget is not None and self.spent >= self.budget
+
+    @property
+    def warns(self) -> bool:
+        return self.budget is not None and self.spent >= WARN_AT * self.budget
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """All that a decision is made of.
+
+    `revision` is wanted, `serving` the last that has proven itself. `desired` is the autoscaler's number.
+    `idle` is for how many seconds nobody has asked, and nobody waits. `no_room` is why the last start was
+    refused by the platform for want of cores or memory, or empty.
+    """
+
+    intent: Intent
+    revision: int
+    serving: int | None
+    scaling: Scaling
+    desired: int
+    replicas: Sequence[SeenReplica]
+    idle: float
+    money: Money = Money()
+    failures: Failures = Failures()
+    expires: float | None = None
+    no_room: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What is to be shown, stored and done. `start` are revisions, `stop` ids of replicas."""
+
+    state: State
+    message: str = ""
+    intent: Intent | None = None
+    proven: int | None = None
+    start: tuple[int, ...] = ()
+    stop: tuple[str, ...] = ()
+    removed: bool = False
+
+
+def decide(seen: Seen, now: float) -> Decision:  # noqa: PLR0911 -- one line for each case
+    """See the module. Never raises."""
+    if seen.intent is Intent.REMOVE or (seen.expires is not None and now >= seen.expires):
+        return _remove(seen)
+    if seen.intent is Intent.PAUSE:
+        return _at_rest(seen, State.PAUSED)
+    if seen.money.over:
+        money = seen.money
+        said = f"paused: {money.spent:.2f} of {money.budget:.2f} dollars are spent ({_PERIODS[money.period]})"
+        return _at_rest(seen, State.PAUSED, intent=Intent.PAUSE, message=said)
+    if seen.intent is Intent.ZERO:
+        return _at_rest(seen, State.SCALED_TO_ZERO)
+    if _may_rest(seen):
+        return _at_rest(seen, State.SCALED_TO_ZERO, intent=Intent.ZERO)
+    if seen.failures.given_up:
+        return _fall_back(seen, now)
+    return _run(seen, now)
+
+
+_PERIODS: Final = {"day": "today", "month": "this month", "total": "in all"}
+
+
+def _remove(seen: Seen) -> Decision:
+    left = [it for it in seen.replicas if it.phase is not Phase.GONE]
+    return Decision(
+        state=State.PAUSED,
+        message="being removed",
+        intent=None if seen.intent is Intent.REMOVE else Intent.REMOVE,
+        stop=_ids(_live(seen)),
+        removed=not left,
+    )
+
+
+def _at_rest(seen: Seen, state: State, *, intent: Intent | None = None, message: str = "") -> Decision:
+    return Decision(state=state, message=message, intent=intent, stop=_ids(_live(seen)))
+
+
+def _may_rest(seen: Seen) -> bool:
+    """Whether it goes to zero: nobody has asked for long, and it has proven itself."""
+    proven = seen.serving == seen.revision or seen.failures.given_up
+    ready = any(it.phase is Phase.READY for it in seen.replicas)
+    return seen.scaling.min_replica == 0 and proven and ready and seen.idle >= seen.scaling.idle_seconds
+
+
+def _fall_back(seen: Seen, now: float) -> Decision:
+    """The wanted revision was given up: the one before serves on, if there is one."""
+    reason = seen.failures.reason
+    wrong = [it for it in _live(seen) if it.revision != seen.serving]
+    if seen.serving is None or seen.serving == seen.revision:
+        return Decision(state=State.FAILED, message=reason, stop=_ids(_live(seen)))
+    good = [it for it in _live(seen) if it.revision == seen.serving]
+    missing = max(0, seen.desired - len(good))
+    said = f"revision {seen.revision} does not start, so {seen.serving} serves on: {reason}"
+    return Decision(
+        state=State.UPDATE_FAILED,
+        message=said,
+        start=(seen.serving,) * (0 if seen.no_room or not seen.failures.may_start(now) else missing),
+        stop=_ids([*wrong, *_surplus(good, seen.desired)]),
+    )
+
+
+def _run(seen: Seen, now: float) -> Decision:
+    new = [it for it in _live(seen) if it.revision == seen.revision]
+    old = [it for it in _live(seen) if it.revision != seen.revision]
+    ready = [it for it in new if it.phase is Phase.READY]
+    old_ready = [it for it in old if it.phase is Phase.READY]
+    # Until it is proven, one replica of a new revision is tried, beside those that serve.
+    target = seen.desired if ready else 1
+    missing = max(0, target - len(new))
+    stop = [*_surplus(new, target), *_replaced(old, len(ready), seen.desired)]
+    if missing and seen.no_room and old_ready and not any(it.phase is Phase.STARTING for it in new):
+        stop.append(old_ready[-1])  # no room for both: requests are held while one makes way for the other
+    startable = 0 if seen.no_room or not seen.failures.may_start(now) else missing
+    return Decision(
+        state=_state(seen, new, ready, old_ready),
+        message=seen.no_room if missing and seen.no_room else seen.failures.reason if not ready else "",
+        proven=seen.revision if ready and seen.serving != seen.revision else None,
+        start=(seen.revision,) * startable,
+        stop=_ids(stop),
+    )
+
+
+def _state(
+    seen: Seen, new: Sequence[SeenReplica], ready: Sequence[SeenReplica], old_ready: Sequence[SeenReplica]
+) -> State:
+    if ready:
+        return State.RUNNING
+    if old_ready:
+        return State.UPDATING
+    return State.INITIALIZING if new or seen.failures.count else State.PENDING
+
+
+def _replaced(old: Sequence[SeenReplica], ready: int, desired: int) -> list[SeenReplica]:
+    """Which of the old ones are not needed, once a new one is ready: those that start, and one for each."""
+    if not ready:
+        return []
+    starting = [it for it in old if it.phase is Phase.STARTING]
+    serving = [it for it in old if it.phase is Phase.READY]
+    return [*starting, *serving[max(0, desired - ready) :]]
+
+
+def _surplus(replicas: Sequence[SeenReplica], most: int) -> list[SeenReplica]:
+    """Those over `most`: first what only starts, then the youngest."""
+    order = sorted(replicas, key=lambda it: (it.phase is not Phase.READY, it.since))
+    return order[most:]
+
+
+def _live(seen: Seen) -> list[SeenReplica]:
+    return [it for it in seen.replicas if it.phase in LIVE]
+
+
+def _ids(replicas: Sequence[SeenReplica]) -> tuple[str, ...]:
+    return tuple(it.id for it in replicas)

@@ -1,0 +1,83 @@
+"""What is used and what it costs: seconds of replicas times the price of their hardware, requests, tokens.
+
+A replica costs from its start on, also while it starts. Sums are kept by day (UTC), so a budget's period is a
+range of days, and none of it depends on what else is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from lanza.endpoints.records import Usage
+from lanza.endpoints.spec import Budget
+
+HOUR: Final = 3600.0
+_SUMS: Final = ("requests", "errors", "tokens_in", "tokens_out", "replica_seconds", "cost")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Used:
+    """An amount to add for an endpoint (`namespace/name`), a day, a token (`account/token`, or empty)."""
+
+    endpoint: str
+    day: str
+    token: str = ""
+    requests: int = 0
+    errors: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    replica_seconds: float = 0.0
+    cost: float = 0.0
+
+
+def day_of(moment: datetime) -> str:
+    return moment.date().isoformat()
+
+
+def period_start(period: str, moment: datetime) -> str:
+    """The first day of the budget period that `moment` (UTC) is in."""
+    match period:
+        case "day":
+            return day_of(moment)
+        case "month":
+            return day_of(moment.replace(day=1))
+    return ""
+
+
+def replica_time(endpoint: str, *, since: datetime, until: datetime, price_per_hour: float) -> Used:
+    """A replica's time. A clock that went backwards costs nothing."""
+    seconds = max(0.0, (until - since).total_seconds())
+    return Used(
+        endpoint=endpoint, day=day_of(until), replica_seconds=seconds, cost=seconds / HOUR * price_per_hour
+    )
+
+
+def add(session: Session, amounts: Iterable[Used]) -> None:
+    """Add to what is there, in one statement for each row."""
+    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
+    for one in amounts:
+        values = {name: getattr(one, name) for name in (*_SUMS, "endpoint", "day", "token")}
+        statement = insert(Usage).values(**values)
+        columns = Usage.__table__.c
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["endpoint", "day", "token"],
+                set_={name: columns[name] + statement.excluded[name] for name in _SUMS},
+            )
+        )
+
+
+def spent(session: Session, endpoint: str, budget: Budget, moment: datetime) -> float:
+    """Dollars in the budget's present period."""
+    of = select(func.coalesce(func.sum(Usage.cost), 0.0)).where(
+        Usage.endpoint == endpoint, Usage.day >= period_start(budget.period, moment)
+    )
+    return float(session.scalar(of) or 0.0)

@@ -1,0 +1,1 @@
+"""The gateway: from a request for an endpoint to a replica and back."""

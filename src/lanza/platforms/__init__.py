@@ -1,0 +1,1 @@
+"""Where endpoints run. Each module here is one place, behind `lanza.endpoints.platform`."""

@@ -1,0 +1,248 @@
+"""The loop over a database and a platform without processes, with time as the tests say."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from lanza.endpoints import store, usage
+from lanza.endpoints.notices import Event
+from lanza.endpoints.states import State
+from lanza.errors import BadRequest
+
+ONE_MINUTE = {"compute": {"scaling": {"scaleToZeroTimeout": 1}}}
+
+
+def test_a_new_endpoint_proves_itself_and_goes_to_zero_when_idle(world) -> None:
+    world.create(**ONE_MINUTE)
+    world.look()
+    assert world.endpoint.state == State.PENDING
+    world.pass_time(3)
+    assert (world.endpoint.state, world.endpoint.serving) == (State.RUNNING, 1)
+    assert [it.address for it in world.replicas] == [f"unix:/run/{name}" for name in world.platform.running]
+    world.pass_time(55)
+    assert world.endpoint.state == State.RUNNING
+    world.pass_time(10)
+    assert world.endpoint.state == State.SCALED_TO_ZERO
+    assert world.replicas == []
+    assert world.platform.running == []
+
+
+def test_who_asks_keeps_it_awake(world) -> None:
+    world.create(**ONE_MINUTE)
+    for _ in range(4):
+        world.pass_time(40)
+        world.ask()
+    assert world.endpoint.state == State.RUNNING
+
+
+def test_many_that_wake_it_start_one_replica(world) -> None:
+    world.create(**ONE_MINUTE)
+    world.pass_time(70)
+    number = world.endpoint.id
+    woken = [world.act(lambda session, _: store.wake(session, number, world.moment)) for _ in range(200)]
+    assert woken.count(True) == 1
+    world.ask(held=200)
+    world.pass_time(2)
+    assert world.endpoint.state == State.RUNNING
+    assert len(world.replicas) == 1
+
+
+def test_what_is_paused_stays_so_and_nobody_wakes_it(world) -> None:
+    world.create()
+    world.pass_time(3)
+    world.act(store.pause)
+    assert world.endpoint.state == State.PAUSED
+    world.look()
+    world.look()
+    assert world.replicas == []
+    assert not world.act(lambda session, it: store.wake(session, it.id, world.moment))
+    world.pass_time(5)
+    assert world.endpoint.state == State.PAUSED
+    world.act(store.resume)
+    world.pass_time(3)
+    assert world.endpoint.state == State.RUNNING
+    with pytest.raises(BadRequest, match="already running"):
+        world.act(store.resume)
+
+
+def test_a_crash_loop_fails_with_the_reason_and_can_be_resumed(world) -> None:
+    world.platform.instant = False
+    world.create()
+    for _ in range(60):
+        world.look()
+        world.platform.end(failed=True, reason="it ended with 1: no module named torch")
+        world.clock.now += 1
+    assert world.endpoint.state == State.FAILED
+    assert "no module named torch" in world.endpoint.message
+    assert [it.event for it in world.notices] == [Event.FAILED]
+    assert len(world.platform.orders) == 4
+    world.platform.instant = True
+    world.act(store.resume)
+    world.pass_time(3)
+    assert world.endpoint.state == State.RUNNING
+
+
+def test_an_update_replaces_replicas_without_a_gap(world) -> None:
+    world.create(compute={"scaling": {"minReplica": 3, "maxReplica": 3}})
+    world.pass_time(5)
+    assert len(world.platform.running) == 3
+    world.platform.instant = False
+    assert world.change(compute={"scaling": {"minReplica": 3, "maxReplica": 3}}, commit="d" * 40)
+    for _ in range(20):
+        world.look()
+        ready = [it for it in world.replicas if it.phase == "ready"]
+        assert len(ready) >= 3
+        world.platform.become_ready()
+        world.clock.now += 1
+    assert {it.revision for it in world.replicas} == {2}
+    assert (world.endpoint.state, world.endpoint.serving) == (State.RUNNING, 2)
+    assert len(world.platform.running) == 3
+
+
+def test_an_update_that_does_not_start_leaves_the_old_one_serving(world) -> None:
+    world.create()
+    world.pass_time(3)
+    old = world.platform.running
+    world.platform.instant = False
+    world.change(commit="d" * 40)
+    for _ in range(60):
+        world.look()
+        for name in world.platform.running:
+            if name not in old:
+                world.platform.end(name, failed=True, reason="it raises at import")
+        world.clock.now += 1
+    assert world.endpoint.state == State.UPDATE_FAILED
+    assert "it raises at import" in world.endpoint.message
+    assert world.platform.running == old
+    assert world.endpoint.serving == 1
+
+
+def test_a_change_of_scaling_alone_restarts_nothing(world) -> None:
+    world.create()
+    world.pass_time(3)
+    before = world.platform.running
+    assert not world.change(compute={"scaling": {"minReplica": 1, "maxReplica": 4}})
+    world.pass_time(3)
+    assert world.platform.running == before
+    assert world.endpoint.revision == 1
+
+
+def test_load_brings_replicas_and_calm_takes_them_away_slowly(world) -> None:
+    scaling = {"maxReplica": 4, "measure": {"requestsPerReplica": 2}, "scaleDownAfter": 20}
+    world.create(compute={"scaling": scaling})
+    world.pass_time(3)
+    world.ask(in_flight=8)
+    world.pass_time(2)
+    assert len(world.platform.running) == 4
+    world.ask(in_flight=1)
+    world.pass_time(15)
+    assert len(world.platform.running) == 4
+    world.pass_time(10)
+    assert len(world.platform.running) == 1
+
+
+def test_a_budget_pauses_it_after_a_warning(world) -> None:
+    world.create(budget={"amount": 0.1, "period": "total"}, compute={"scaling": {"minReplica": 1}})
+    world.pass_time(89)
+    assert [it.event for it in world.notices] == [Event.BUDGET_WARNING]
+    assert world.endpoint.state == State.RUNNING
+    world.pass_time(30)
+    assert world.endpoint.state == State.PAUSED
+    assert "0.10 of 0.10 dollars are spent" in world.endpoint.message
+    assert [it.event for it in world.notices] == [Event.BUDGET_WARNING, Event.BUDGET_REACHED]
+    world.pass_time(5)
+    assert world.platform.running == []
+    with world.database.reading() as session:
+        spent = usage.spent(session, "ana/becas", world_budget(), world.moment)
+    assert 0.1 <= spent < 0.108
+
+
+def world_budget():
+    from lanza.endpoints.spec import Budget
+
+    return Budget(amount=0.1, period="total")
+
+
+def test_it_is_removed_when_it_expires(world) -> None:
+    world.create(expires=(world.moment + timedelta(seconds=10)).isoformat())
+    world.pass_time(8)
+    assert world.endpoint.state == State.RUNNING
+    world.pass_time(10)
+    assert world.platform.running == []
+    with world.database.reading() as session:
+        assert store.find(session, "ana", "becas") is None
+    assert [it.event for it in world.notices] == [Event.EXPIRED]
+
+
+def test_a_replica_that_was_killed_is_replaced_at_once_however_often(world) -> None:
+    world.create(compute={"scaling": {"minReplica": 2, "maxReplica": 2}})
+    world.pass_time(4)
+    for _ in range(30):
+        world.platform.end(world.platform.running[0], failed=False)
+        world.pass_time(2)
+        assert len(world.platform.running) == 2
+    assert world.endpoint.state == State.RUNNING
+
+
+def test_what_does_not_fit_is_said_and_tried_again(world) -> None:
+    world.platform.room = 0
+    world.create()
+    world.pass_time(3)
+    assert "0 replicas fill this test" in world.endpoint.message
+    assert world.endpoint.state == State.PENDING
+    world.platform.room = 1
+    world.pass_time(5)
+    assert world.endpoint.state == State.RUNNING
+
+
+def test_an_update_without_room_for_both_replaces_one_by_one(world) -> None:
+    world.platform.room = 1
+    world.create()
+    world.pass_time(3)
+    world.change(commit="d" * 40)
+    world.pass_time(10)
+    assert {it.revision for it in world.replicas} == {2}
+    assert world.endpoint.state == State.RUNNING
+
+
+def test_replicas_that_nobody_knows_are_ended(world) -> None:
+    world.create()
+    world.pass_time(3)
+    with world.database.writing() as session:
+        for row in store.replicas(session, store.get(session, "ana", "becas")):
+            session.delete(row)
+    before = set(world.platform.running)
+    world.pass_time(3)
+    assert before.isdisjoint(world.platform.running)
+    assert len(world.platform.running) == 1
+
+
+def test_a_row_whose_replica_was_lost_is_replaced(world) -> None:
+    world.create()
+    world.pass_time(3)
+    world.platform.sights.clear()
+    world.pass_time(8)
+    assert len(world.platform.running) == 1
+    assert world.endpoint.state == State.RUNNING
+
+
+def test_files_that_cannot_be_had_count_as_failures(world) -> None:
+    world.folders.request = lambda repo_id, commit: world.folders.errors.update(
+        {(repo_id, commit): "the bucket is away"}
+    )
+    world.create()
+    world.pass_time(40)
+    assert world.endpoint.state == State.FAILED
+    assert "the bucket is away" in world.endpoint.message
+
+
+@pytest.mark.parametrize("jump", [-86_400, 86_400])
+def test_a_clock_that_jumps_costs_at_most_one_rest(world, jump: int) -> None:
+    world.create(compute={"scaling": {"minReplica": 1}})
+    world.pass_time(3)
+    world.clock.now += jump
+    world.pass_time(10)
+    assert world.endpoint.state == State.RUNNING
+    assert len(world.platform.running) == 1
