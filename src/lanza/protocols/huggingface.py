@@ -8,13 +8,14 @@ knows of sockets or models.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 import numpy as np
 import orjson
 
-from lanza.errors import BadRequest, LanzaError, UnsupportedMedia
+from lanza.errors import BadRequest, UnsupportedMedia
+from lanza.protocols import refusals
 from lanza.tasks.base import Media, Task
 
 JSON = "application/json"
@@ -107,5 +108,4 @@ def _default(value: Any) -> Any:
     return msgspec.to_builtins(value)
 
 
-def encode_error(error: LanzaError, request_id: str) -> bytes:
-    return orjson.dumps({"error": error.message, "code": error.code, "request_id": request_id})
+encode_error: Final = refusals.huggingface

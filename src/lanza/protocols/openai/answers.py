@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from lanza.errors import LanzaError, Overloaded
+from lanza.protocols import refusals
 from lanza.protocols.openai.requests import ChatRequest, CompletionRequest
 from lanza.tasks.text_generation import Written
 
@@ -78,19 +77,8 @@ def encode_models(models: Sequence[str], *, created: int) -> bytes:
     return msgspec.json.encode({"object": "list", "data": entries})
 
 
-def encode_error(error: LanzaError, request_id: str = "") -> bytes:
-    """The body of an error, and the data of an error in a stream."""
-    kind = "invalid_request_error" if error.status < 500 else "server_error"
-    if isinstance(error, Overloaded):
-        kind = "rate_limit_error"
-    named = re.match(r"`([\w.]+)`", error.message)
-    body = {
-        "message": error.message,
-        "type": kind,
-        "param": named[1] if named else None,
-        "code": error.code,
-    }
-    return msgspec.json.encode({"error": body | ({"request_id": request_id} if request_id else {})})
+encode_error: Final = refusals.openai
+"""The body of an error, and the data of an error in a stream."""
 
 
 def _answer(kind: str, heading: Heading, choices: list[Any], *, usage: Any = None) -> bytes:

@@ -1,0 +1,117 @@
+"""The ready replicas of endpoints, as this process uses them: what each has under way, and whom to ask next.
+
+The model: the replica with the fewest requests is asked; of equals, each in turn. One that has failed is left
+alone for a moment, longer each time, until it answers or is no longer listed: the control plane finds out in
+its own time whether it is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from lanza.gateway.connections import Connections
+from lanza.gateway.targets import Place, Target
+
+Connect = Callable[[str], Connections]
+"""The connections to the replica at an address."""
+
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 1.0
+
+
+class Member:
+    """One replica. `in_flight` are requests of this process."""
+
+    __slots__ = ("_pause", "avoided_until", "connections", "in_flight", "place")
+
+    def __init__(self, place: Place, connections: Connections) -> None:
+        self.place = place
+        self.connections = connections
+        self.in_flight = 0
+        self.avoided_until = 0.0
+        self._pause = 0.0
+
+    def failed(self, now: float) -> None:
+        """Leave it alone for a while. Requests that failed together count once."""
+        if now >= self.avoided_until:
+            self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
+            self.avoided_until = now + self._pause
+
+    def answered(self) -> None:
+        if self._pause:
+            self._pause = self.avoided_until = 0.0
+
+
+class Fleet:
+    """The replicas of one endpoint."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._places: tuple[Place, ...] = ()
+        self._turn = 0
+        self.members: list[Member] = []
+
+    def follow(self, places: tuple[Place, ...]) -> None:
+        """Make the members what is ready now; those that stay keep their connections."""
+        if places is self._places:
+            return
+        before: dict[Place, Member | None] = {it.place: it for it in self.members}
+        self._places = places
+        self.members = [before.pop(place, None) or self._made(place) for place in places]
+        for left in filter(None, before.values()):
+            left.connections.close()
+
+    def pick(self, now: float) -> Member | None:
+        """Whom to ask; None when nobody is ready, or all have just failed."""
+        members = self.members
+        if len(members) == 1:
+            return members[0] if members[0].avoided_until <= now else None
+        best: Member | None = None
+        self._turn += 1
+        for offset in range(len(members)):
+            member = members[(self._turn + offset) % len(members)]
+            if member.avoided_until <= now and (best is None or member.in_flight < best.in_flight):
+                best = member
+        return best
+
+    @property
+    def next_try(self) -> float:
+        """When one that has failed may be asked again."""
+        return min((it.avoided_until for it in self.members), default=float("inf"))
+
+    def _made(self, place: Place) -> Member:
+        return Member(place, self._connect(place.address))
+
+
+class Fleets:
+    """A fleet for each endpoint that was asked for."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._fleets: dict[int, Fleet] = {}
+
+    def of(self, target: Target) -> Fleet:
+        fleet = self._fleets.get(target.id)
+        if fleet is None:
+            fleet = self._fleets[target.id] = Fleet(self._connect)
+        fleet.follow(target.places)
+        return fleet
+
+    def sweep(self) -> None:
+        """End connections that were not used for long, and forget fleets without replicas."""
+        for number, fleet in list(self._fleets.items()):
+            for member in fleet.members:
+                member.connections.sweep()
+            if not fleet.members:
+                del self._fleets[number]
+
+    def close(self) -> None:
+        for fleet in self._fleets.values():
+            fleet.follow(())
+        self._fleets.clear()
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
