@@ -34,7 +34,7 @@ def serving(folder: Path, *, limits: HubLimits | None = None) -> Iterator[Conten
     settings = ServerSettings(data=folder, upstream=None, limits=limits or HubLimits())
     with DataFolder(path=settings.data).held():
         hub = open_hub(settings)
-        inner: Any = application(hub, settings)
+        inner: Any = application(hub, settings, {})
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             # As servers that raise from `send` when the client has left: nobody needs to wait for that.

@@ -115,12 +115,19 @@ class Hub:
 
 @contextmanager
 def hub(
-    data: Path, *options: str, homes: Path | None = None, environment: Sequence[str] = ()
+    data: Path,
+    *options: str,
+    homes: Path | None = None,
+    environment: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "lanza", "up"),
 ) -> Iterator[Hub]:
-    """`lanza up --port 0 --data DATA OPTIONS`, ready; killed at the end if it still runs."""
+    """`lanza up --port 0 --data DATA OPTIONS`, ready; killed at the end if it still runs.
+
+    `program` is what Python runs instead, with the same options.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "HOME") if name in os.environ}
     process = subprocess.Popen(
-        [sys.executable, "-m", "lanza", "up", "--port", "0", "--data", str(data), *options],
+        [sys.executable, *program, "--port", "0", "--data", str(data), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -12,6 +12,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
+from msgspec.structs import replace
+
+from lanza.endpoints.spec import EndpointSpec
 from lanza.errors import Unavailable
 
 _NONCE: Final = 12
@@ -54,9 +57,16 @@ class Vault:
         return found
 
 
-def taken_out(tree: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str | None]]:
-    """A spec's tree with the names of its secrets only, and their values; None: as before."""
-    model = dict(tree.get("model", {}))
-    values: dict[str, str | None] = dict(model.get("secrets") or {})
-    model["secrets"] = dict.fromkeys(values)
-    return {**tree, "model": model}, values
+def taken_out(spec: EndpointSpec) -> tuple[EndpointSpec, dict[str, str | None]]:
+    """The spec with the names of its secrets only, and their values; None: as before.
+
+    The password of an image's registry goes altogether: nothing here fetches images.
+    """
+    values = dict(spec.model.secrets)
+    image = {kind: _without_credentials(one) for kind, one in spec.model.image.items()}
+    model = replace(spec.model, secrets=dict.fromkeys(values), image=image)
+    return replace(spec, model=model), values
+
+
+def _without_credentials(image: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in image.items() if name != "credentials"}

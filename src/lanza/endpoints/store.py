@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -117,8 +118,34 @@ def place_of(endpoint: Endpoint, number: int) -> str:
     return f"endpoint {endpoint.id} revision {number}"
 
 
+def secrets_of(vault: Vault, endpoint: Endpoint, revision: Revision) -> dict[str, str]:
+    return vault.open(revision.secrets, place=place_of(endpoint, revision.number))
+
+
+def made_again(session: Session, vault: Vault, endpoint: Endpoint, earlier: Revision) -> Making:
+    """The endpoint as it is now, with replicas like those of an earlier revision."""
+    old, spec = spec_of(earlier), spec_of(current(session, endpoint))
+    compute = replace(old.compute, scaling=spec.compute.scaling)
+    return Making(
+        spec=replace(
+            spec,
+            model=old.model,
+            platform=old.platform,
+            provider=old.provider,
+            compute=compute,
+            deadline=old.deadline,
+            start_timeout=old.start_timeout,
+        ),
+        instance=instance_of(earlier),
+        repo_id=earlier.repo_id,
+        commit=earlier.commit,
+        secrets=secrets_of(vault, endpoint, earlier),
+        warning=earlier.warning,
+    )
+
+
 def _makes(revision: Revision, vault: Vault, endpoint: Endpoint) -> tuple[Any, ...]:
-    secrets = vault.open(revision.secrets, place=place_of(endpoint, revision.number))
+    secrets = secrets_of(vault, endpoint, revision)
     return _parts(spec_of(revision), instance_of(revision), revision.commit, secrets)
 
 
@@ -147,8 +174,8 @@ def get(session: Session, namespace: str, name: str) -> Endpoint:
 
 
 def all_of(session: Session, namespace: str) -> Sequence[Endpoint]:
-    """The endpoints of a namespace, by name."""
-    ordered = select(Endpoint).order_by(Endpoint.key)
+    """The endpoints of a namespace, by name, but for those that are being removed."""
+    ordered = select(Endpoint).where(Endpoint.intent != Intent.REMOVE.value).order_by(Endpoint.key)
     return session.scalars(ordered.where(func.lower(Endpoint.namespace) == namespace.lower())).all()
 
 
@@ -219,7 +246,11 @@ def resume(session: Session, endpoint: Endpoint) -> None:
 
 
 def remove(session: Session, endpoint: Endpoint) -> None:
-    """Take it away: at once for callers, from the database when its replicas have ended."""
+    """Take it away: at once for callers, from the database when its replicas have ended.
+
+    Its name is free from now on: it gets a key that no name can be.
+    """
+    endpoint.key = f"{endpoint.key}#{endpoint.id}"
     endpoint.intent, endpoint.state, endpoint.message = (
         Intent.REMOVE.value,
         State.PAUSED.value,

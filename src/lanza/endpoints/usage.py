@@ -20,7 +20,7 @@ from lanza.endpoints.records import Usage
 from lanza.endpoints.spec import Budget
 
 HOUR: Final = 3600.0
-_SUMS: Final = ("requests", "errors", "tokens_in", "tokens_out", "replica_seconds", "cost")
+SUMS: Final = ("requests", "errors", "tokens_in", "tokens_out", "replica_seconds", "cost")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,13 +64,13 @@ def add(session: Session, amounts: Iterable[Used]) -> None:
     """Add to what is there, in one statement for each row."""
     insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     for one in amounts:
-        values = {name: getattr(one, name) for name in (*_SUMS, "endpoint", "day", "token")}
+        values = {name: getattr(one, name) for name in (*SUMS, "endpoint", "day", "token")}
         statement = insert(Usage).values(**values)
         columns = Usage.__table__.c
         session.execute(
             statement.on_conflict_do_update(
                 index_elements=["endpoint", "day", "token"],
-                set_={name: columns[name] + statement.excluded[name] for name in _SUMS},
+                set_={name: columns[name] + statement.excluded[name] for name in SUMS},
             )
         )
 

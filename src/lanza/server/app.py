@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -20,6 +20,8 @@ from lanza import __version__
 from lanza.auth import api as auth
 from lanza.auth.guard import Guard
 from lanza.auth.tokens import Authenticator
+from lanza.endpoints import api as endpoints_api
+from lanza.endpoints.platform import Platform
 from lanza.errors import EngineFailed, LanzaError, NotFound
 from lanza.hub import pages
 from lanza.hub.api import (
@@ -39,6 +41,7 @@ from lanza.hub.api.dependencies import HubDep
 from lanza.hub.downloads import Downloads
 from lanza.hub.hub import Hub
 from lanza.server.edge import Edge
+from lanza.server.endpoints import Endpoints
 from lanza.server.refusals import answer_to, as_error
 from lanza.server.settings import ServerSettings
 
@@ -51,6 +54,7 @@ METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 ROUTERS: Final = (
     health,
     auth.router,
+    endpoints_api.router,
     listing.router,
     repos.router,
     refs.router,
@@ -67,8 +71,8 @@ ROUTERS: Final = (
 )
 
 
-def application(hub: Hub, settings: ServerSettings) -> ASGIApp:
-    """The server over `hub`. Its lifespan closes what the Hub has open."""
+def application(hub: Hub, settings: ServerSettings, platforms: Mapping[str, Platform]) -> ASGIApp:
+    """The server over `hub`, with endpoints on `platforms`. Its lifespan closes what the Hub has open."""
     authenticator = Authenticator(hub.database)
     inner = FastAPI(
         title="Lanza",
@@ -85,6 +89,8 @@ def application(hub: Hub, settings: ServerSettings) -> ASGIApp:
         },
     )
     inner.state.hub = hub
+    inner.state.endpoints = Endpoints(hub, settings, platforms)
+    inner.state.control = inner.state.endpoints.control
     inner.state.database = hub.database
     inner.state.signer = hub.signer
     inner.state.authenticator = authenticator
@@ -110,7 +116,8 @@ def _with_upstream(app: ASGIApp, hub: Hub, settings: ServerSettings) -> ASGIApp:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    yield
+    async with app.state.endpoints.running():
+        yield
     await run_in_threadpool(app.state.downloads.write)
     await run_in_threadpool(app.state.database.close)
 
@@ -144,6 +151,7 @@ def readyz(hub: HubDep) -> Response:
 @nowhere.api_route("/api/{rest:path}", methods=METHODS)
 @nowhere.api_route("/cas/{rest:path}", methods=METHODS)
 @nowhere.api_route("/oauth/{rest:path}", methods=METHODS)
+@nowhere.api_route("/v2/{rest:path}", methods=METHODS)
 async def nothing() -> Response:
     """Below `/api` and its like there are no repositories, whose pages come next."""
     raise NotFound("there is nothing at this address.")

@@ -5,6 +5,7 @@ lanza.db      the records, unless they are in PostgreSQL
 secret.key    signs URLs and short-lived tokens
 admin.token   the administrator's first token, for its owner's eyes only
 git/ blobs/   repositories, and large files unless they are in an object store
+models/       folders of models that endpoints serve, made from the two above
 scratch/      files on their way, emptied at each start
 """
 
@@ -27,6 +28,7 @@ from lanza.auth.principal import Role
 from lanza.auth.records import Account
 from lanza.auth.signing import Signer, load_key
 from lanza.database import Database
+from lanza.endpoints import lease
 from lanza.errors import UsageError
 from lanza.hub.blobs import BlobStore
 from lanza.hub.git import GitStore
@@ -58,6 +60,10 @@ class DataFolder:
     @property
     def git(self) -> Path:
         return self.path / "git"
+
+    @property
+    def models(self) -> Path:
+        return self.path / "models"
 
     @property
     def scratch(self) -> Path:
@@ -123,6 +129,8 @@ def open_hub(settings: ServerSettings) -> Hub:
     try:
         database.migrate()
         make_admin(database, folder.admin_token)
+        with database.writing() as session:
+            lease.clear(session)  # whoever held one was a server over this folder
         return Hub(
             database=database,
             git=GitStore(folder.git),

@@ -12,12 +12,13 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from lanza.endpoints.platform import Platform
 from lanza.errors import UsageError
 from lanza.server.app import application
 from lanza.server.folder import DataFolder, open_hub, renew_admin_token
@@ -26,8 +27,16 @@ from lanza.server.settings import ServerSettings
 Announce = Callable[[str], None]
 
 
-def run(settings: ServerSettings, *, ready: Announce, new_admin_token: bool = False) -> None:
+def run(
+    settings: ServerSettings,
+    *,
+    ready: Announce,
+    new_admin_token: bool = False,
+    platforms: Mapping[str, Platform] | None = None,
+) -> None:
     """Serve until a signal. `ready` is called once, with the server's URL, when it answers.
+
+    `platforms` are where endpoints run.
 
     Raises UsageError when another server has the folder, the address is taken, or the data is newer than
     this code.
@@ -37,7 +46,7 @@ def run(settings: ServerSettings, *, ready: Announce, new_admin_token: bool = Fa
         hub = open_hub(settings)
         if new_admin_token:
             renew_admin_token(hub.database, folder.admin_token)
-        serving = _serve(application(hub, settings), settings, listener, ready)
+        serving = _serve(application(hub, settings, platforms or {}), settings, listener, ready)
         if sys.platform == "win32":
             asyncio.run(serving)
         else:

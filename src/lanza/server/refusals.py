@@ -48,7 +48,7 @@ FULL: Final = "the server's disk is full: tell its operator, and send this again
 LONGEST_MESSAGE: Final = 1000
 
 _ASKS_FOR_BASIC: Final = re.compile(r"^/login$|/(info/refs|git-upload-pack|git-receive-pack|info/lfs/.*)$")
-_FOR_PROGRAMS: Final = ("/api/", "/cas/", "/oauth/")
+_FOR_PROGRAMS: Final = ("/api/", "/cas/", "/oauth/", "/v2/")
 _NOT_IN_HEADERS: Final = re.compile(r"[^ -~\xa0-\xff]+")
 _FULL_DISK: Final = (errno.ENOSPC, errno.EDQUOT)
 

@@ -22,6 +22,9 @@ class ServerSettings:
 
     `proxies` are the networks whose X-Forwarded headers are believed. `upstream` is the hub that is asked
     for models which are unknown here, or None. `drain` is how many seconds the last requests get.
+
+    `endpoints` says whether there are any. `rehearse`: hardware that is not here is replaced by this machine;
+    `commands` are programs that endpoints of anybody may run.
     """
 
     data: Path
@@ -35,6 +38,9 @@ class ServerSettings:
     upstream: str | None = PUBLIC_HUB
     limits: HubLimits = field(default_factory=HubLimits)
     drain: float = 30
+    endpoints: bool = True
+    rehearse: bool = False
+    commands: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):

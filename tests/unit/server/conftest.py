@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fake_platform import FakePlatform
 from hub_app import Server
 from lanza.server.app import application
 from lanza.server.folder import DataFolder, open_hub
@@ -18,5 +19,5 @@ def server(tmp_path: Path) -> Iterator[Server]:
     settings = ServerSettings(data=tmp_path / "data", upstream=None)
     with DataFolder(path=settings.data).held():
         hub = open_hub(settings)
-        yield Server(app=application(hub, settings), hub=hub)
+        yield Server(app=application(hub, settings, {"local": FakePlatform()}), hub=hub)
         hub.database.close()

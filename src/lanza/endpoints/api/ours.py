@@ -1,0 +1,103 @@
+"""What Hugging Face's API has no words for: logs, revisions, replicas, usage, costs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from lanza.auth.api.dependencies import json_body
+from lanza.auth.principal import Scope
+from lanza.endpoints import logs, reports, wire
+from lanza.endpoints.api.dependencies import CallerDep, ControlDep, ServerDep, answer
+from lanza.errors import Unauthorized
+
+router: Final = APIRouter(prefix="/api/lanza")
+
+Days = Annotated[int, Query(ge=1, le=3660, description="The last days, today included (UTC).")]
+
+
+class Back(msgspec.Struct, forbid_unknown_fields=True):
+    """The revision to go back to; without one, the one before."""
+
+    to: int | None = None
+
+
+@router.get("/endpoints/{namespace}/{name}/logs")
+async def endpoint_logs(
+    control: ControlDep, caller: CallerDep, namespace: str, name: str, follow: bool = False
+) -> Response:
+    """What its replicas say, as text; with `follow`, also what they will say."""
+    caller.require(Scope.MANAGE, namespace, name)
+    view = await run_in_threadpool(control.get, caller, namespace, name)
+
+    async def text() -> AsyncIterator[str]:
+        async for line in logs.lines(control.platforms, view.replicas, follow=follow):
+            yield f"{line}\n"
+
+    return StreamingResponse(text(), media_type="text/plain; charset=utf-8")
+
+
+@router.get("/endpoints/{namespace}/{name}/replicas")
+def endpoint_replicas(
+    control: ControlDep, caller: CallerDep, namespace: str, name: str
+) -> list[dict[str, Any]]:
+    """Its replicas, the oldest first."""
+    return [wire.replica_of(it) for it in control.get(caller, namespace, name).replicas]
+
+
+@router.get("/endpoints/{namespace}/{name}/revisions")
+def endpoint_revisions(
+    control: ControlDep, caller: CallerDep, namespace: str, name: str
+) -> list[dict[str, Any]]:
+    """What it was asked to be, the newest first."""
+    endpoint = control.get(caller, namespace, name).endpoint
+    return [
+        wire.revision_of(it, current=endpoint.revision, serving=endpoint.serving)
+        for it in control.revisions(caller, namespace, name)
+    ]
+
+
+@router.post("/endpoints/{namespace}/{name}/rollback")
+def roll_endpoint_back(
+    control: ControlDep,
+    caller: CallerDep,
+    server: ServerDep,
+    namespace: str,
+    name: str,
+    back: Annotated[Back, json_body(Back)],
+) -> Response:
+    """Go back to what an earlier revision was made of."""
+    return answer(control.rollback(caller, namespace, name, back.to), server)
+
+
+@router.get("/endpoints/{namespace}/{name}/usage")
+def endpoint_usage(
+    control: ControlDep, caller: CallerDep, namespace: str, name: str, days: Days = 30
+) -> list[dict[str, Any]]:
+    """Requests, tokens, time of replicas and cost, by day and token."""
+    caller.require(Scope.CALL, namespace, name)
+    with control.database.reading() as session:
+        return [
+            asdict(it) for it in reports.of_endpoint(session, f"{namespace}/{name}", reports.Span(days=days))
+        ]
+
+
+@router.get("/costs")
+def costs(
+    control: ControlDep, caller: CallerDep, namespace: str | None = None, days: Days = 30
+) -> list[dict[str, Any]]:
+    """What each endpoint of a namespace cost, or of all that are the caller's."""
+    if caller.anonymous:
+        raise Unauthorized("this needs a token: log in with `lanza login`, or send one as Bearer.")
+    if namespace is not None:
+        caller.require(Scope.CALL, namespace)
+    mine = [it for it in caller.memberships if caller.may(Scope.CALL, it)]
+    wanted = [namespace] if namespace is not None else None if caller.rules else mine
+    with control.database.reading() as session:
+        return [asdict(it) for it in reports.of_namespaces(session, wanted, reports.Span(days=days))]

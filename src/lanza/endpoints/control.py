@@ -1,0 +1,201 @@
+"""What people do with endpoints: the one way in for the API, for what starts by itself, and for commands.
+
+The model: a caller, a namespace, a name and a wish. Rights are checked here, trees are made into what can run
+(`making.py`), and what is wanted is stored; the loop is nudged and does the rest. What is returned is a
+`View`, a plain copy of what is stored. Functions ask databases, so they are called on threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from lanza.auth import accounts
+from lanza.auth.principal import Principal, Scope
+from lanza.database import Database
+from lanza.endpoints import store
+from lanza.endpoints.making import Before, Maker
+from lanza.endpoints.platform import Instance, Platform
+from lanza.endpoints.records import Endpoint, Replica, Revision
+from lanza.endpoints.repositories import Repositories
+from lanza.endpoints.secrets import Vault
+from lanza.endpoints.spec import EndpointSpec
+from lanza.errors import BadRequest, Conflict
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """An endpoint as it is stored, its present revision and its replicas."""
+
+    endpoint: Endpoint
+    revision: Revision
+    spec: EndpointSpec
+    instance: Instance
+    replicas: Sequence[Replica]
+
+
+class Control:
+    """`nudge` has the loop look at once."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        vault: Vault,
+        platforms: Mapping[str, Platform],
+        repositories: Repositories,
+        maker: Maker,
+        nudge: Callable[[], None],
+    ) -> None:
+        self.database = database
+        self.platforms = platforms
+        self.repositories = repositories
+        self._vault = vault
+        self._maker = maker
+        self._nudge = nudge
+
+    # Looking
+
+    def all_of(self, caller: Principal, namespace: str) -> list[View]:
+        """The endpoints of a namespace, by name."""
+        caller.require(Scope.CALL, namespace)
+        with self.database.reading() as session:
+            accounts.get(session, namespace)
+            return [_view(session, it) for it in store.all_of(session, namespace)]
+
+    def get(self, caller: Principal, namespace: str, name: str) -> View:
+        caller.require(Scope.CALL, namespace, name)
+        with self.database.reading() as session:
+            return _view(session, store.get(session, namespace, name))
+
+    def revisions(self, caller: Principal, namespace: str, name: str) -> list[Revision]:
+        """What it was asked to be, the newest first."""
+        caller.require(Scope.CALL, namespace, name)
+        with self.database.reading() as session:
+            return list(store.revisions(session, store.get(session, namespace, name)))
+
+    def hardware(self, caller: Principal, namespace: str) -> list[Instance]:
+        """All that there is for endpoints of this namespace."""
+        caller.require(Scope.CALL, namespace)
+        return [offer for platform in self.platforms.values() for offer in platform.offers()]
+
+    # Changing
+
+    def create(
+        self,
+        caller: Principal,
+        namespace: str,
+        tree: Mapping[str, Any],
+        *,
+        rehearse: bool = False,
+        serverless: bool = False,
+    ) -> View:
+        """A new endpoint. BadRequest, RepoNotFound, Forbidden, Conflict say what is wrong with it."""
+        caller.require(Scope.MANAGE, namespace)
+        making = self._maker.new(caller, tree, rehearse=rehearse)
+        with self.database.writing() as session:
+            owner = accounts.get(session, namespace)
+            endpoint = store.create(
+                session, self._vault, owner, making, by=caller.name, serverless=serverless
+            )
+            view = _view(session, endpoint)
+        self._nudge()
+        return view
+
+    def update(
+        self,
+        caller: Principal,
+        namespace: str,
+        name: str,
+        change: Mapping[str, Any],
+        *,
+        rehearse: bool = False,
+    ) -> View:
+        """Change some fields. Conflict when somebody else was faster."""
+        caller.require(Scope.MANAGE, namespace, name)
+        with self.database.reading() as session:
+            seen = store.get(session, namespace, name)
+            before = self._before(session, seen)
+        making = self._maker.changed(caller, change, before, rehearse=rehearse)
+
+        def do(session: Session, endpoint: Endpoint) -> None:
+            if (endpoint.id, endpoint.updated_at) != (seen.id, seen.updated_at):
+                raise Conflict(f"{endpoint.key} was changed by somebody else just now: look, and try again.")
+            store.change(session, self._vault, endpoint, making, by=caller.name)
+
+        return self._do(caller, namespace, name, do)
+
+    def rollback(self, caller: Principal, namespace: str, name: str, to: int | None = None) -> View:
+        """Make replicas of what an earlier revision was made of; None is the one before. How many there are,
+        who may call and what it may cost stay as they are now."""
+
+        def do(session: Session, endpoint: Endpoint) -> None:
+            earlier = store.revision_of(session, endpoint, _earlier(session, endpoint, to))
+            making = store.made_again(session, self._vault, endpoint, earlier)
+            store.change(session, self._vault, endpoint, making, by=caller.name)
+
+        return self._do(caller, namespace, name, do)
+
+    def pause(self, caller: Principal, namespace: str, name: str) -> View:
+        return self._do(caller, namespace, name, store.pause)
+
+    def resume(self, caller: Principal, namespace: str, name: str) -> View:
+        """BadRequest, in words that clients look for, when it runs already."""
+        return self._do(caller, namespace, name, store.resume)
+
+    def scale_to_zero(self, caller: Principal, namespace: str, name: str) -> View:
+        return self._do(caller, namespace, name, store.scale_to_zero)
+
+    def delete(self, caller: Principal, namespace: str, name: str) -> None:
+        self._do(caller, namespace, name, store.remove)
+
+    def _do(
+        self, caller: Principal, namespace: str, name: str, how: Callable[[Session, Endpoint], object]
+    ) -> View:
+        caller.require(Scope.MANAGE, namespace, name)
+        with self.database.writing() as session:
+            endpoint = store.get(session, namespace, name)
+            how(session, endpoint)
+            session.flush()
+            view = _view(session, endpoint)
+        self._nudge()
+        return view
+
+    def _before(self, session: Session, endpoint: Endpoint) -> Before:
+        revision = store.current(session, endpoint)
+        return Before(
+            spec=store.spec_of(revision),
+            instance=store.instance_of(revision),
+            repo_id=revision.repo_id,
+            commit=revision.commit,
+            secrets=store.secrets_of(self._vault, endpoint, revision),
+            warning=revision.warning,
+        )
+
+
+def _view(session: Session, endpoint: Endpoint) -> View:
+    revision = store.current(session, endpoint)
+    return View(
+        endpoint=endpoint,
+        revision=revision,
+        spec=store.spec_of(revision),
+        instance=store.instance_of(revision),
+        replicas=store.replicas(session, endpoint),
+    )
+
+
+def _earlier(session: Session, endpoint: Endpoint, to: int | None) -> int:
+    """The number of the revision to go back to."""
+    if to == endpoint.revision:
+        raise BadRequest(f"{endpoint.key} is at revision {to} already.")
+    if to is not None:
+        return to
+    if endpoint.serving is not None and endpoint.serving != endpoint.revision:
+        return endpoint.serving
+    before = [it.number for it in store.revisions(session, endpoint) if it.number < endpoint.revision]
+    if not before:
+        raise BadRequest(f"{endpoint.key} has only one revision: there is nothing to go back to.")
+    return before[0]

@@ -1,0 +1,94 @@
+"""The Hub, as endpoints see it: which commit is meant, what a model needs, what could be deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy import select
+
+from lanza.auth.principal import Principal
+from lanza.endpoints.repositories import Found, Listed, Search
+from lanza.errors import RepoNotFound
+from lanza.hub.access import check_content, find_repo, may_see, name_of
+from lanza.hub.catalog import facts_at, recorded
+from lanza.hub.hub import Hub
+from lanza.hub.names import Kind, parse_repo
+from lanza.hub.records import Repo
+from lanza.hub.refs import MAIN
+from lanza.hub.search import Query, find
+from lanza.models.heads import TASKS
+from lanza.models.memory import RUNTIME_BYTES, WORKING_SHARE
+from lanza.models.weights import BITS
+
+PAGE: Final = 100
+_USUAL_BITS: Final = 32
+
+
+class HubRepositories:
+    """`endpoints.repositories.Repositories` over a Hub of our own."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def resolve(self, caller: Principal, repository: str, revision: str | None) -> Found:
+        name = parse_repo(Kind.MODEL, repository)
+        with self._hub.database.reading() as session:
+            repo = find_repo(session, caller, name)
+            check_content(session, caller, repo)
+        git = self._hub.git.open(repo.id)
+        commit = git.resolve(revision or MAIN)
+        facts = facts_at(self._hub, git, Kind.MODEL, commit)
+        return Found(
+            repo_id=repo.id,
+            name=name_of(repo).id,
+            commit=commit.oid,
+            task=facts.pipeline_tag,
+            needs_bytes=needs_bytes(facts.parameters),
+        )
+
+    def listed(self, caller: Principal, search: Search) -> Sequence[Listed]:
+        found: list[Listed] = []
+        query = _query(search)
+        while search.limit is None or len(found) < search.limit:
+            with self._hub.database.reading() as session:
+                page = find(session, caller, query)
+            found += [_listed(it, page.tags[it.id]) for it in page.repos if it.pipeline_tag in TASKS]
+            if page.next is None:
+                break
+            query = replace(query, after=page.next)
+        return found[: search.limit]
+
+    def name_of(self, caller: Principal, repo_id: int) -> str:
+        with self._hub.database.reading() as session:
+            repo = session.scalar(select(Repo).where(Repo.id == repo_id, Repo.kind == Kind.MODEL.value))
+        if repo is None or not may_see(caller, repo):
+            raise RepoNotFound("the model of this recipe is not here any more, or it is private.")
+        return name_of(repo).id
+
+
+def needs_bytes(parameters: Mapping[str, int]) -> int:
+    """The memory that serving weights like these takes, roughly: 0 when they cannot be counted."""
+    weights = sum(count * BITS.get(dtype, _USUAL_BITS) // 8 for dtype, count in parameters.items())
+    return int(weights * (1 + WORKING_SHARE)) + RUNTIME_BYTES["onnx"] if weights else 0
+
+
+def _query(search: Search) -> Query:
+    tags = [] if search.task is None else [search.task]
+    if search.license is not None:
+        tags.append(f"license:{search.license.lower()}")
+    words = (search.words or "").split()
+    return Query(kind=Kind.MODEL, words=words, tags=tags, limit=PAGE, heavy=True)
+
+
+def _listed(repo: Repo, tags: Sequence[str]) -> Listed:
+    licenses = (tag.removeprefix("license:") for tag in tags if tag.startswith("license:"))
+    return Listed(
+        repo_id=repo.id,
+        name=name_of(repo).id,
+        task=repo.pipeline_tag or "",
+        license=next(licenses, ""),
+        created_at=repo.created_at,
+        needs_bytes=needs_bytes(recorded(repo, tags).parameters),
+    )
