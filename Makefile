@@ -86,10 +86,11 @@ $(BENCH): $(SETUP)
 # Programs that tests and load use: from the system's packages where that is allowed, else named.
 .PHONY: tools
 tools:
-	@for tool in git-lfs wrk; do \
+	@for tool in git-lfs wrk bwrap; do \
 		command -v $$tool >/dev/null && continue; \
+		package=$$(echo $$tool | sed 's/^bwrap$$/bubblewrap/'); \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$tool; } >/dev/null 2>&1; \
+			{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$package; } >/dev/null 2>&1; \
 		fi; \
-		command -v $$tool >/dev/null || echo "$$tool is not here: some tests and benchmarks need it."; \
+		command -v $$tool >/dev/null || echo "$$package is not here: some tests and benchmarks need it."; \
 	done

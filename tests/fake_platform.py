@@ -66,6 +66,9 @@ class FakePlatform:
     async def logs(self, replica: str, *, follow: bool = False) -> AsyncIterator[str]:
         yield f"{replica} has nothing to say"
 
+    def ended(self, endpoint: str) -> Sequence[str]:
+        return []
+
     async def close(self) -> None:
         pass
 

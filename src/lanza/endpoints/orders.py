@@ -47,6 +47,7 @@ def order_for(
         engine=spec.model.engine,
         program=program,
         environment={**spec.model.env, **secrets},
+        secrets=frozenset(secrets),
         deadline=spec.deadline,
         start_timeout=spec.start_timeout,
     )

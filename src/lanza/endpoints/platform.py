@@ -56,7 +56,8 @@ class Program:
 class Order:
     """One replica. `folder` holds the model, to be read only; `program` replaces Lanza's own replica.
 
-    `environment` reaches the user's code (a handler, a program) and nobody else; it may hold secrets.
+    `environment` reaches the user's code (a handler, a program) and nobody else; the values of those that
+    `secrets` names are shown nowhere, whatever prints them.
     `engine` and `task` are what the spec says, or None. Times are seconds.
     """
 
@@ -69,6 +70,7 @@ class Order:
     engine: str | None = None
     program: Program | None = None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: frozenset[str] = frozenset()
     deadline: float = 60.0
     start_timeout: float = 600.0
 
@@ -125,6 +127,10 @@ class Platform(Protocol):
 
     def logs(self, replica: str, *, follow: bool = False) -> AsyncIterator[str]:
         """The lines that are kept of what it has said, the oldest first; then, if asked, those that come."""
+        ...
+
+    def ended(self, endpoint: str) -> Sequence[str]:
+        """Replicas of an endpoint (`namespace/name`) that are forgotten but for their logs, newest first."""
         ...
 
     async def close(self) -> None:

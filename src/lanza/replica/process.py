@@ -47,6 +47,8 @@ def run(spec: ReplicaSpec, *, ready: Announce | None = None) -> None:
 
 def bind(spec: ReplicaSpec) -> socket.socket:
     """The listening socket; port 0 takes any that is free."""
+    if spec.inherited is not None:
+        return _inherited(spec.inherited)
     if spec.uds is not None:
         _unlink_abandoned(spec.uds)
         listener = socket.socket(socket.AF_UNIX)
@@ -66,6 +68,17 @@ def bind(spec: ReplicaSpec) -> socket.socket:
     return listener
 
 
+def _inherited(number: int) -> socket.socket:
+    try:
+        listener = socket.socket(fileno=number)
+    except OSError as error:
+        raise UsageError(
+            f"there is no socket under the number {number}: {error.strerror or error}."
+        ) from error
+    listener.set_inheritable(False)  # what a handler starts must not keep it open
+    return listener
+
+
 def _unlink_abandoned(path: str) -> None:
     """Remove a Unix socket that a replica which was killed has left: nobody accepts on it."""
     with socket.socket(socket.AF_UNIX) as probe:
@@ -79,7 +92,7 @@ def _unlink_abandoned(path: str) -> None:
 
 async def _serve(spec: ReplicaSpec, listener: socket.socket, ready: Announce | None) -> None:
     replica = Replica(spec)
-    if spec.uds is None:
+    if listener.family != getattr(socket, "AF_UNIX", None):
         replica.port = listener.getsockname()[1]
     server = _Server(_config(replica, spec))
     loading = asyncio.create_task(_load(replica, server, ready))

@@ -36,7 +36,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`graph` is the path of an ONNX model that was made of the folder and lies elsewhere.
 
-    `uds`, the path of a Unix socket, is used instead of `host` and `port` when given.
+    `uds`, the path of a Unix socket, is used instead of `host` and `port` when given; `inherited`, the number
+    of a socket that listens already, instead of all three.
 
     `environment` reaches a handler's process and nothing else. `hosts` are names under which browsers may
     call a replica that listens on a loopback address, besides its own.
@@ -52,6 +53,7 @@ class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     host: str = "127.0.0.1"
     port: int = 8421
     uds: str | None = None
+    inherited: int | None = None
     threads: int | None = None
     limits: Limits = Limits()
     hosts: list[str] = []

@@ -1,0 +1,1 @@
+"""The platform `local`: replicas as supervised, isolated processes of this machine."""

@@ -1,0 +1,59 @@
+"""Why a replica has ended, in words, and whether that speaks against what it runs: pure functions."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from typing import Final
+
+LONGEST: Final = 2000
+"""Characters of the last lines that a reason quotes."""
+
+
+class Ended(Exception):
+    """The replica is to be over, and why. `failed` as `Sight` has it; then its last lines are quoted."""
+
+    def __init__(self, reason: str, *, failed: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.failed = failed
+
+
+def exit_status(status: int, *, wrapped: bool) -> int:
+    """A wait status as an exit status, negative for a signal; bubblewrap tells signals as 128 and more."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if wrapped and 128 < code < 128 + signal.NSIG else code
+
+
+def by_itself(code: int, *, ready: bool, starved: bool) -> Ended:
+    """The end of a process that nobody here has asked for. `starved`: the system was out of memory."""
+    if code == -signal.SIGKILL and not starved:
+        return Ended("somebody killed it (SIGKILL)", failed=False)
+    if code == -signal.SIGKILL:
+        return Ended("the system killed it, for this machine has run out of memory", failed=True)
+    how = f"ended with status {code}" if code >= 0 else f"was ended by {_name(-code)}"
+    return Ended(f"it {how}" if ready else f"it {how} before it was ready", failed=True)
+
+
+def with_last_lines(reason: str, lines: Sequence[str]) -> str:
+    """The reason and what was said last, the newest lines where not all find room."""
+    room, quoted = LONGEST, []
+    for line in reversed(lines):
+        room -= len(line) + 5
+        if room < 0:
+            break
+        quoted.append(f"    {line}")
+    return reason if not quoted else "\n".join([f"{reason}; it said last:", *reversed(quoted)])
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,413 @@
+"""The life of one replica: prepared, started, ready, drained, ended; and its end told, however it came.
+
+    prepare ──▶ start ──▶ ready ──▶ drain ──▶ gone
+       └──────────┴─────────┴─ a limit, an end by itself, nobody who wants it ─▶ gone
+
+One loop waits for whatever comes first (`_turn`). What ends the replica is raised as `Ended`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from lanza.platforms.local.instructions import BUBBLEWRAP, Instructions, Job, Sandbox
+from lanza.platforms.local.keeper import processes
+from lanza.platforms.local.keeper.child import LISTENER, Child, read, reap, spawn
+from lanza.platforms.local.keeper.ending import Ended, by_itself, exit_status, size, with_last_lines
+from lanza.platforms.local.keeper.events import Signals, wait
+from lanza.platforms.local.keeper.log import Log
+from lanza.platforms.local.keeper.probe import Health, Look
+from lanza.platforms.local.keeper.watch import LOOK_EVERY, SERVER_EVERY, Usage, Wanted
+from lanza.platforms.local.layout import DRAINING, GONE, READY, RunFolder, State, shout
+from lanza.platforms.local.sandbox import command, temporary
+
+TELL_EVERY: Final = 1.0
+"""Seconds between two tellings of what a replica uses."""
+LOOPBACK: Final = "127.0.0.1"
+PORTS: Final = range(20000, 32000)
+"""Below those that the system gives to whoever connects."""
+POLITE: Final = 5.0
+"""Seconds that the last requests get when the machine is shut down."""
+_NO_TIME: Final = float("inf")
+
+
+class Keeper:
+    """Keeps one replica. `run` returns when it has ended; it is not called twice."""
+
+    def __init__(self, folder: RunFolder, told: Instructions) -> None:
+        self._folder = folder
+        self._told = told
+        self._log = Log(folder.log, folder.older_log, told.secrets)
+        self._signals = Signals()
+        self._wishes = os.open(folder.wishes, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wanted = Wanted(told, folder)
+        self._state = State()
+        self._told_at = 0.0
+        self._child: Child | None = None
+        self._usage: Usage | None = None
+        self._health = Health()
+        self._look: Look | None = None
+        self._look_at = _NO_TIME
+        self._address: str | tuple[str, int] = ""
+        self._drain_until: float | None = None
+        self._next_watch = self._next_server = 0.0
+        self._starved_before = processes.killed_for_memory()
+        self._late_at = time.monotonic() + told.start_timeout
+        self._answer_parts = bytearray()
+        self._on_event: Callable[[dict[str, Any]], None] = lambda event: None
+
+    def run(self) -> None:
+        try:
+            self._tell()
+            found = self._prepared() if self._told.job is not None else {}
+            self._start(found)
+            raise self._served()
+        except Ended as ended:
+            outcome = ended
+        except OSError as error:
+            outcome = Ended(f"its keeper could not go on: {error}", failed=True)
+        self._end_all()
+        reason = with_last_lines(outcome.reason, self._log.last) if outcome.failed else outcome.reason
+        self._log.say(f"lanza: {outcome.reason}")
+        self._log.close()
+        self._state = State(phase=GONE, reason=reason, failed=outcome.failed, ended_at=time.time())
+        self._tell()
+
+    # The job before a first start
+
+    def _prepared(self) -> dict[str, Any]:
+        """What the job has found out, now or before."""
+        assert self._told.job is not None
+        job = self._told.job
+        found = _known(Path(job.result)) or self._run_job(job)
+        needs = found.pop("needs")
+        if needs > self._told.memory:
+            raise Ended(
+                f"the model needs about {size(needs)} of memory to be served, and {self._told.instance} has "
+                f"{size(self._told.memory)}: choose an instance with more",
+                failed=True,
+            )
+        return found
+
+    def _run_job(self, job: Job) -> dict[str, Any]:
+        outcome: dict[str, Any] = {}
+
+        def learn(event: dict[str, Any]) -> None:
+            outcome.update(event)
+            if "step" in event:
+                self._log.say(f"lanza: {event['step']}")
+                self._state = self._state.but(progress=str(event["step"]))
+                self._tell()
+
+        self._on_event = learn
+        for place in job.writable:
+            Path(place).mkdir(parents=True, exist_ok=True)
+        sandbox = replace(self._told.sandbox, writable=job.writable)
+        self._launch(job.words, sandbox, self._own_environment(sandbox), answers=True)
+        code = self._until_it_ends()
+        if "error" in outcome:
+            raise Ended(str(outcome["error"]), failed=True)
+        if "prepared" not in outcome:
+            ended = by_itself(code, ready=True, starved=self._starved())
+            raise Ended(f"while it was prepared, {ended.reason}", failed=ended.failed)
+        self._child = self._usage = None
+        self._state = self._state.but(progress="")
+        _remember(Path(job.result), outcome["prepared"])
+        found: dict[str, Any] = outcome["prepared"]
+        return dict(found)
+
+    # The replica
+
+    def _start(self, found: dict[str, Any]) -> None:
+        told = self._told
+        environment = self._own_environment(told.sandbox) | told.environment
+        if told.spec is None:
+            port = told.port or _free_port()
+            _require_free(port)
+            words = tuple(word.replace("{port}", str(port)) for word in told.words)
+            self._address = (LOOPBACK, port)
+            self._launch(words, told.sandbox, {"PORT": str(port), **environment})
+            address = f"http://{LOOPBACK}:{port}"
+        else:
+            self._address = self._folder.socket.name
+            listener = _listen(self._address)
+            sandbox = told.sandbox
+            if found.get("graph"):
+                readable = (*sandbox.readable, str(Path(found["graph"]).parent))
+                sandbox = replace(sandbox, readable=readable)
+            if found["engine"] != "handler":
+                environment["HF_HUB_OFFLINE"] = "1"  # all that it needs is in its folder
+            spec = json.dumps({**told.spec, **found, "inherited": LISTENER}).encode()
+            self._launch(told.words, sandbox, environment, stdin=spec, listener=listener)
+            # The replica's alone from here on: when it dies, callers are refused instead of kept waiting.
+            os.close(listener)
+            address = told.address
+        self._state = self._state.but(address=address)
+        self._look_at = time.monotonic()
+
+    def _own_environment(self, sandbox: Sandbox) -> dict[str, str]:
+        return {
+            "HOME": next(iter(sandbox.writable), "/"),
+            "LANG": "C.UTF-8",
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            **self._told.environment,
+            "TMPDIR": temporary(sandbox, str(self._folder.tmp)),
+            "LANZA_REPLICA": self._told.id,
+        }
+
+    def _launch(
+        self,
+        words: tuple[str, ...],
+        sandbox: Sandbox,
+        environment: dict[str, str],
+        *,
+        stdin: bytes = b"",
+        answers: bool = False,
+        listener: int | None = None,
+    ) -> Child:
+        line = command(words, sandbox, tmp=str(self._folder.tmp))
+        try:
+            self._child = spawn(line, environment, stdin=stdin, answers=answers, listener=listener)
+        except OSError as error:
+            raise Ended(f"{line[0]} cannot be started: {error.strerror}", failed=True) from error
+        self._usage = Usage(self._told, self._child.pid)
+        return self._child
+
+    @property
+    def _wrapped(self) -> bool:
+        return self._told.sandbox.isolation == BUBBLEWRAP
+
+    # The loop
+
+    def _served(self) -> Ended:
+        """How it has ended by itself, or as it was told to; other ends are raised."""
+        code = self._until_it_ends()
+        if self._drain_until is not None:
+            return Ended("it was told to stop", failed=False)
+        return by_itself(code, ready=self._health.ready, starved=self._starved())
+
+    def _until_it_ends(self) -> int:
+        """The exit status of what was launched last."""
+        child = self._child
+        assert child is not None
+        while child.status is None:
+            self._turn(child)
+        self._read_all(child)
+        return exit_status(child.status, wrapped=self._wrapped)
+
+    def _turn(self, child: Child) -> None:
+        """Wait for what comes first, and deal with all that is there."""
+        now = time.monotonic()
+        readers = [self._signals.reader, self._wishes]
+        readers += [number for number in (child.output, child.answers) if number is not None]
+        writers: list[int] = []
+        if self._look is not None and self._drain_until is None:
+            (writers if self._look.writes else readers).append(self._look.socket.fileno())
+        wait(readers, writers, self._next_time() - now)
+        now = time.monotonic()
+        self._signals.clear()
+        self._read(child, now)
+        self._take_wishes(now)
+        reap(child)
+        if child.status is not None:
+            return
+        self._check_time(now)
+        self._check_health(now)
+        self._watch(now)
+
+    def _next_time(self) -> float:
+        watches = min(self._next_watch, self._next_server)
+        if self._drain_until is not None:
+            return min(watches, self._drain_until)
+        looks = self._look.deadline if self._look is not None else self._look_at
+        return min(watches, looks, _NO_TIME if self._health.ready else self._late_at)
+
+    def _read(self, child: Child, now: float) -> None:
+        if child.output is not None:
+            data = read(child.output)
+            if data is None:
+                os.close(child.output)
+                child.output = None
+            elif data:
+                self._log.feed(data, now)
+        if child.answers is not None:
+            data = read(child.answers)
+            if data is None:
+                os.close(child.answers)
+                child.answers = None
+            elif data:
+                self._hear(data)
+
+    def _read_all(self, child: Child) -> None:
+        """What it has said before it ended; others may hold its pipe open, so not until the pipe's end."""
+        now, until = time.monotonic(), time.monotonic() + 0.5
+        while (child.output is not None or child.answers is not None) and time.monotonic() < until:
+            numbers = [number for number in (child.output, child.answers) if number is not None]
+            if not wait(numbers, [], 0):
+                break
+            self._read(child, now)
+        child.close()
+
+    def _hear(self, data: bytes) -> None:
+        """Lines of the job, each an event; anything else is what some library prints."""
+        *lines, rest = (bytes(self._answer_parts) + data).split(b"\n")
+        self._answer_parts[:] = rest[:65536]
+        for line in lines:
+            with suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict):
+                    self._on_event(event)
+
+    def _take_wishes(self, now: float) -> None:
+        with suppress(BlockingIOError):
+            for line in os.read(self._wishes, 4096).splitlines():
+                with suppress(ValueError, TypeError, KeyError):
+                    self._stop(float(json.loads(line)["drain"]), now)
+        if self._signals.asked_to_end:
+            self._stop(POLITE, now)
+
+    def _stop(self, drain: float, now: float) -> None:
+        if not self._health.ready:
+            raise Ended("it was told to stop", failed=False)
+        if self._drain_until is not None:
+            self._drain_until = min(self._drain_until, now + drain)
+            return
+        self._drain_until = now + drain
+        self._state = self._state.but(phase=DRAINING)
+        self._tell()
+        main = None if self._usage is None else self._usage.main()
+        if main is not None:
+            with suppress(ProcessLookupError):
+                os.kill(main, signal.SIGTERM)
+
+    def _check_time(self, now: float) -> None:
+        if self._drain_until is not None and now >= self._drain_until:
+            raise Ended("it was told to stop, and was killed when its time for that was over", failed=False)
+        if not self._health.ready and now >= self._late_at:
+            where = self._state.progress or f"GET {self._told.health_route}: {self._health.last}"
+            raise Ended(f"it was not ready within {self._told.start_timeout:g} s ({where})", failed=True)
+
+    def _check_health(self, now: float) -> None:
+        if self._drain_until is not None:
+            return
+        if self._look is None:
+            if now < self._look_at:
+                return
+            self._look = Look(self._address, self._told.health_route, now=now)
+        self._look.go_on(now)
+        outcome = self._look.outcome
+        if outcome is None:
+            return
+        self._look = None
+        if self._health.learn(outcome):
+            self._state = self._state.but(phase=READY, progress="")
+            self._tell()
+        if self._health.unhealthy:
+            raise Ended(
+                f"it was ended, as GET {self._told.health_route} failed {self._health.failures} times in a "
+                f"row: {self._health.last}",
+                failed=True,
+            )
+        self._look_at = now + self._health.pause
+
+    def _watch(self, now: float) -> None:
+        if now >= self._next_watch and self._usage is not None:
+            self._next_watch = now + LOOK_EVERY
+            self._usage.look(now)
+            if now - self._told_at >= TELL_EVERY:
+                self._state = self._state.but(cpu=round(self._usage.cpu, 3), memory=self._usage.memory)
+                self._told_at = now
+                self._folder.write_state(self._state)
+        if now >= self._next_server:
+            self._next_server = now + SERVER_EVERY
+            self._wanted.look(now)
+
+    # Telling, and the end
+
+    def _tell(self) -> None:
+        """Write how it is, and wake the server."""
+        self._folder.write_state(self._state)
+        shout(Path(self._told.news), b".")
+
+    def _starved(self) -> bool:
+        return processes.killed_for_memory() > self._starved_before
+
+    def _end_all(self) -> None:
+        """Kill whatever is left below us, and wait until it is gone."""
+        until = time.monotonic() + 10.0
+        while time.monotonic() < until:
+            reap(self._child)
+            left = [it for it in processes.below(os.getpid(), list(processes.all_in())) if not it.ended]
+            if not left:
+                break
+            if self._wrapped and self._child is not None and self._child.status is None:
+                left = [it for it in left if it.pid == self._child.pid]  # all in its namespace die with it
+            for one in left:
+                with suppress(ProcessLookupError):
+                    os.kill(one.pid, signal.SIGKILL)
+            wait([self._signals.reader], [], 0.02)
+            self._signals.clear()
+        reap(self._child)
+        if self._child is not None:
+            self._read_all(self._child)
+
+
+def _known(path: Path) -> dict[str, Any] | None:
+    """A job's result of an earlier start, if what it names is still there."""
+    with suppress(OSError, ValueError):
+        found = json.loads(path.read_bytes())
+        if isinstance(found, dict) and (not found.get("graph") or Path(found["graph"]).is_file()):
+            return found
+    return None
+
+
+def _remember(path: Path, found: dict[str, Any]) -> None:
+    with suppress(OSError):  # then the next start asks again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(f".{os.getpid()}")
+        aside.write_text(json.dumps(found))
+        aside.replace(path)
+
+
+def _listen(name: str) -> int:
+    """A Unix socket in the present folder, for its path may be longer than an address can be."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(name)
+        listener.listen(2048)
+        return listener.detach()
+
+
+def _free_port() -> int:
+    """A port that nobody listens on, unlike the last ones that were given."""
+    for port in random.sample(PORTS, 200):
+        if not _is_taken(port):
+            return port
+    raise Ended("no port is free on this machine", failed=True)
+
+
+def _require_free(port: int) -> None:
+    if _is_taken(port):
+        raise Ended(
+            f"port {port} is taken by another program: write {{port}} into the command to get a free one",
+            failed=True,
+        )
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return True
+    return False

@@ -1,0 +1,182 @@
+"""Lives of replicas on this machine: started, ready, stopped, dead; found again by the next server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lanza.endpoints.states import Phase
+from local_replicas import SERVER, Machine, ask, keeper_of, left_of, machine, processes_of, program, run
+from serving import ROOT
+
+EXAMPLE = ROOT / "examples" / "becas-qa"
+QUESTION = {"inputs": {"question": "¿De cuánto es?", "context": "La beca es de 300 euros al mes."}}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Machine]:
+    with machine(tmp_path / "data") as it:
+        yield it
+
+
+def test_a_model_is_prepared_served_and_stopped(here: Machine) -> None:
+    sight = here.ready(folder=EXAMPLE)
+    status, body = ask(sight, body=QUESTION)
+    assert status == 200
+    assert b"300" in body
+    assert sight.address is not None
+    assert sight.address.startswith("unix:")
+    ended = here.stop(sight.id)
+    assert (ended.reason, ended.failed, ended.address) == ("it was told to stop", False, None)
+    assert ended.ended_at is not None
+    assert not left_of(sight.id)
+    # A second start asks what the first has found out.
+    kept = list((here.platform._places.prepared).iterdir())
+    again = here.ready(folder=EXAMPLE)
+    assert list((here.platform._places.prepared).iterdir()) == kept
+    assert ask(again, body=QUESTION)[0] == 200
+
+
+def test_a_program_gets_a_port_and_an_environment_of_its_own(here: Machine) -> None:
+    os.environ["NOT_FOR_REPLICAS"] = "1"
+    try:
+        sight = here.ready(program=program(), environment={"GREETING": "hola"})
+    finally:
+        del os.environ["NOT_FOR_REPLICAS"]
+    names = run(sight, "result = dict(os.environ)")
+    assert names.pop("GREETING") == "hola"
+    assert sight.address == f"http://127.0.0.1:{names.pop('PORT')}"
+    expected = {"HOME", "LANG", "PATH", "TMPDIR", "LANZA_REPLICA", "OMP_NUM_THREADS"}
+    assert set(names) - {"LC_CTYPE", "PWD"} == expected
+    assert run(sight, "result = sys.argv[1]") == sight.address.rpartition(":")[2]
+
+
+def test_two_of_a_kind_run_side_by_side(here: Machine) -> None:
+    one, two = here.start(program=program()), here.start(program=program())
+    addresses = {here.until(it, Phase.READY).address for it in (one, two)}
+    assert len(addresses) == 2
+
+
+def test_an_order_that_runs_already_changes_nothing(here: Machine) -> None:
+    order = here.order(program=program())
+    for _ in range(2):
+        here.loop.run_until_complete(here.platform.start(order))
+    here.until(order.id, Phase.READY)
+    assert list(here.sights()) == [order.id]
+
+
+def test_the_server_is_told_at_once(here: Machine) -> None:
+    told: list[float] = []
+
+    async def listen() -> None:
+        here.platform.listen(lambda: told.append(time.monotonic()))
+
+    here.loop.run_until_complete(listen())
+    here.ready(program=program())
+    here.sights()
+    assert told
+
+
+def test_a_replica_that_is_killed_is_only_gone(here: Machine) -> None:
+    sight = here.ready(program=program())
+    inside = [pid for pid, words in processes_of(sight.id).items() if words.split()[0].endswith("python")]
+    for pid in inside:
+        if pid != keeper_of(sight.id):
+            os.kill(pid, signal.SIGKILL)
+    ended = here.gone(sight.id, patience=10)
+    assert (ended.failed, ended.reason) == (False, "somebody killed it (SIGKILL)")
+
+
+def test_with_its_keeper_a_replica_dies(here: Machine) -> None:
+    sight = here.ready(program=program())
+    run(sight, "import subprocess; subprocess.Popen(['sleep', '1000']); result = 1")
+    mine = processes_of(sight.id)
+    os.kill(keeper_of(sight.id), signal.SIGKILL)
+    ended = here.gone(sight.id, patience=10)
+    assert (ended.failed, ended.reason) == (False, "its keeper was killed")
+    assert len(mine) > 2
+    assert not left_of(sight.id)
+
+
+def test_stopping_lets_the_last_requests_end(here: Machine) -> None:
+    slow = (
+        "import os, signal, time, threading, http.server\n"
+        "class H(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200); self.end_headers(); self.wfile.write(b'x')\n"
+        "def late(*what):\n"
+        "    print('draining', flush=True); time.sleep(0.5); print('drained', flush=True); os._exit(0)\n"
+        "signal.signal(signal.SIGTERM, late)\n"
+        "http.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), H).serve_forever()\n"
+    )
+    sight = here.ready(program=program(slow))
+    here.loop.run_until_complete(here.platform.stop(sight.id, drain=30))
+    assert here.until(sight.id, Phase.DRAINING).address == sight.address
+    here.gone(sight.id, patience=10)
+    assert "drained" in here.logs(sight.id)
+
+
+def test_one_that_does_not_stop_is_killed(here: Machine) -> None:
+    sight = here.ready(
+        program=program(SERVER.replace("threading.Thread(target=server.shutdown).start()", "0"))
+    )
+    ended = here.stop(sight.id, drain=0.3)
+    assert ended.reason == "it was told to stop, and was killed when its time for that was over"
+    assert not ended.failed
+
+
+def test_stopping_one_that_starts_ends_it_at_once(here: Machine) -> None:
+    replica = here.start(program=program("import time; time.sleep(1000)"))
+    assert here.stop(replica, drain=30).reason == "it was told to stop"
+
+
+def test_unknown_replicas_are_gone_already(here: Machine) -> None:
+    here.loop.run_until_complete(here.platform.stop("nobody", drain=1))
+    here.forget("nobody")
+
+
+def test_the_next_server_finds_what_runs(tmp_path: Path) -> None:
+    first = Machine(tmp_path / "data")
+    sight = first.ready(program=program())
+    first.close()
+    with machine(tmp_path / "data") as second:
+        found = second.sight(sight.id)
+        assert (found.phase, found.address) == (Phase.READY, sight.address)
+        assert ask(found)[0] == 200
+        assert second.stop(sight.id).reason == "it was told to stop"
+
+
+def test_without_a_server_replicas_end_by_themselves(tmp_path: Path) -> None:
+    first = Machine(tmp_path / "data", orphan_after=1.0)
+    sight = first.ready(program=program())
+    first.close()
+    assert not left_of(sight.id, patience=20)
+    with machine(tmp_path / "data") as second:
+        ended = second.sight(sight.id)
+        assert (ended.phase, ended.failed) == (Phase.GONE, False)
+        assert "no server has looked after it for 1 s" in ended.reason
+
+
+def test_logs_are_read_followed_and_kept(here: Machine) -> None:
+    sight = here.ready(program=program("print('uno'); print('dos')\n" + SERVER))
+    assert here.logs(sight.id) == ["uno", "dos"]
+    here.stop(sight.id)
+    assert here.logs(sight.id, follow=True)[:2] == ["uno", "dos"]
+    here.forget(sight.id)
+    assert here.sights() == {}
+    assert here.platform.ended("ana/prueba") == [sight.id]
+    assert here.logs(sight.id)[:2] == ["uno", "dos"]
+    assert here.platform.ended("ana/otra") == []
+
+
+def test_a_data_folder_may_lie_deep(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    with machine(deep / "data") as it:
+        sight = it.ready(folder=EXAMPLE)
+        assert len(str(sight.address)) < 107
+        assert ask(sight, body=QUESTION)[0] == 200
