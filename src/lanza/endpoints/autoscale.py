@@ -56,6 +56,15 @@ def wanted_now(load: Load, scaling: Scaling, *, ready: int, now: float) -> Wante
     return Wanted(at=now, replicas=min(max(scaling.min_replica, wished), scaling.max_replica))
 
 
+def remembered(history: Sequence[Wanted], one: Wanted, scaling: Scaling) -> tuple[Wanted, ...]:
+    """The history with one more moment, without those that can decide nothing any more.
+
+    What is left wants ever less, so it is never longer than there are numbers of replicas.
+    """
+    calm = one.at - scaling.scale_down_after
+    return (*(it for it in history if it.replicas > one.replicas and it.at > calm), one)
+
+
 def desired_replicas(
     history: Sequence[Wanted], scaling: Scaling, *, current: int, known_since: float, now: float
 ) -> int:
@@ -64,11 +73,10 @@ def desired_replicas(
     `known_since` is when the history began. One replica stays until the endpoint goes to zero as a whole,
     which is another's decision.
     """
-    recent = [it.replicas for it in history if it.at > now - scaling.scale_down_after] or [
-        it.replicas for it in history[-1:]
-    ]
-    most = max(recent, default=0)
-    if now - known_since < scaling.scale_down_after:
+    calm = now - scaling.scale_down_after
+    recent = [it for it in history if it.at > calm] or history[-1:]
+    most = max((it.replicas for it in recent), default=0)
+    if known_since > calm:
         most = max(most, current)
     return min(max(1, scaling.min_replica, most), scaling.max_replica)
 

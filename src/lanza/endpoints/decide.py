@@ -172,23 +172,47 @@ def _fall_back(seen: Seen, now: float) -> Decision:
 
 
 def _run(seen: Seen, now: float) -> Decision:
-    new = [it for it in _live(seen) if it.revision == seen.revision]
-    old = [it for it in _live(seen) if it.revision != seen.revision]
+    live = _live(seen)
+    new = [it for it in live if it.revision == seen.revision]
+    old = [it for it in live if it.revision != seen.revision]
     ready = [it for it in new if it.phase is Phase.READY]
     old_ready = [it for it in old if it.phase is Phase.READY]
-    # Until it is proven, one replica of a new revision is tried, beside those that serve.
-    target = seen.desired if ready else 1
-    missing = max(0, target - len(new))
-    stop = [*_surplus(new, target), *_replaced(old, len(ready), seen.desired)]
-    if missing and seen.no_room and old_ready and not any(it.phase is Phase.STARTING for it in new):
+    proven = _proven([*ready, *old_ready], seen)
+    serving = proven or seen.serving
+    # Until one is ready, one replica is tried: beside those that serve, or for all who wait.
+    missing = max(0, (seen.desired if ready else 1) - len(new))
+    stop = [*_surplus(new, seen.desired), *_unneeded(old, len(ready), serving, seen.desired)]
+    if missing and seen.no_room and old_ready and not stop and not _in_motion(seen):
         stop.append(old_ready[-1])  # no room for both: requests are held while one makes way for the other
-    startable = 0 if seen.no_room or not seen.failures.may_start(now) else missing
+    start = (seen.revision,) * missing
+    if old and not ready and serving not in (None, seen.revision):
+        start += (serving,) * max(0, seen.desired - len(old))  # an update may take long
+    may = 0 if seen.no_room or not seen.failures.may_start(now) else _most(seen) - len(live) + len(stop)
     return Decision(
         state=_state(seen, new, ready, old_ready),
         message=seen.no_room if missing and seen.no_room else seen.failures.reason if not ready else "",
-        proven=seen.revision if ready and seen.serving != seen.revision else None,
-        start=(seen.revision,) * startable,
+        proven=proven,
+        start=start[: max(0, may)],
         stop=_ids(stop),
+    )
+
+
+def _proven(ready: Sequence[SeenReplica], seen: Seen) -> int | None:
+    """A revision later than the one that serves, of which a replica is ready; perhaps wanted no more."""
+    latest = max((it.revision for it in ready if it.revision <= seen.revision), default=0)
+    return latest if latest > (seen.serving or 0) else None
+
+
+def _most(seen: Seen) -> int:
+    """How many replicas may live at once: a quarter more than `maxReplica`, for an update."""
+    return seen.scaling.max_replica + max(1, seen.scaling.max_replica // 4)
+
+
+def _in_motion(seen: Seen) -> bool:
+    """Whether one is about to make room, or has just found some."""
+    return any(
+        it.phase is Phase.DRAINING or (it.phase is Phase.STARTING and it.revision == seen.revision)
+        for it in seen.replicas
     )
 
 
@@ -202,13 +226,11 @@ def _state(
     return State.INITIALIZING if new or seen.failures.count else State.PENDING
 
 
-def _replaced(old: Sequence[SeenReplica], ready: int, desired: int) -> list[SeenReplica]:
-    """Which of the old ones are not needed, once a new one is ready: those that start, and one for each."""
-    if not ready:
-        return []
-    starting = [it for it in old if it.phase is Phase.STARTING]
-    serving = [it for it in old if it.phase is Phase.READY]
-    return [*starting, *serving[max(0, desired - ready) :]]
+def _unneeded(old: Sequence[SeenReplica], ready: int, serving: int | None, desired: int) -> list[SeenReplica]:
+    """Which of the old ones are not needed: once a new one is ready those that start, and one for each."""
+    late = [it for it in old if it.phase is Phase.STARTING and (ready or it.revision != serving)]
+    others = [it for it in old if it not in late]
+    return [*late, *_surplus(others, max(0, desired - ready))]
 
 
 def _surplus(replicas: Sequence[SeenReplica], most: int) -> list[SeenReplica]:

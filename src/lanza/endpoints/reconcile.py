@@ -20,9 +20,10 @@ from typing import Final
 from lanza.database import Database
 from lanza.endpoints.notices import Notify
 from lanza.endpoints.orders import Pantry
+from lanza.endpoints.plan import Folders, Plan
 from lanza.endpoints.platform import Order, Platform, Sight
 from lanza.endpoints.secrets import Vault
-from lanza.endpoints.settle import Folders, Plan, Settler
+from lanza.endpoints.settle import Settler
 from lanza.errors import LanzaError, NoRoom
 
 log = logging.getLogger("lanza.endpoints")

@@ -213,7 +213,7 @@ def read_spec(tree: Any) -> EndpointSpec:
     try:
         spec = msgspec.convert(tree, EndpointSpec)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"this is no endpoint: {_located(str(error))}.") from error
+        raise BadRequest(_printable(f"this is no endpoint: {_located(str(error))}.")) from error
     checks = (
         _wrong_names(spec),
         _wrong_scaling(spec.compute.scaling),
@@ -221,17 +221,20 @@ def read_spec(tree: Any) -> EndpointSpec:
         _wrong_rest(spec),
     )
     for wrong in chain.from_iterable(checks):
-        raise BadRequest(wrong)
+        raise BadRequest(_printable(wrong))
     return spec
 
 
 def merged(current: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """A tree with some fields changed: objects field by field, but those whose keys are names as a whole."""
+    """A tree with some fields changed: objects field by field, but those whose keys are names as a whole.
+
+    None takes a field away, so that it has its default again.
+    """
     result = dict(current)
     for name, value in change.items():
         before = result.get(name)
-        if isinstance(before, Mapping) and isinstance(value, Mapping) and name not in _WHOLE:
-            result[name] = merged(before, value)
+        if isinstance(value, Mapping) and name not in _WHOLE:
+            result[name] = merged(before if isinstance(before, Mapping) else {}, value)
         elif value is None:
             result.pop(name, None)
         else:
@@ -246,6 +249,11 @@ def kept(spec: EndpointSpec) -> dict[str, Any]:
     """The tree as the database has it."""
     tree: dict[str, Any] = msgspec.to_builtins(spec)
     return tree
+
+
+def _printable(text: str) -> str:
+    """Names in it are anybody's, and it is shown in headers, logs and terminals."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _located(text: str) -> str:
@@ -287,7 +295,7 @@ def _wrong_scaling(scaling: Scaling) -> list[str]:
         len(scaling.measure) != 1 or next(iter(scaling.measure)) not in set(Measure)
     ):
         wrong.append(f"scaling.measure has one entry, by {', '.join(Measure)}.")
-    elif scaling.threshold <= 0:
+    elif not 0 < scaling.threshold < math.inf:
         wrong.append(f"the threshold of {scaling.measured} is more than 0.")
     return wrong
 
@@ -341,6 +349,8 @@ def _wrong_rest(spec: EndpointSpec) -> list[str]:
             wrong.append(f"budget.period is day, month or total: not {spec.budget.period!r}.")
     if spec.expires is not None and spec.expires.tzinfo is None:
         wrong.append("expires needs its zone: 2027-01-31T12:00:00Z.")
+    elif spec.expires is not None and not 1970 <= spec.expires.year < 9999:
+        wrong.append(f"expires is a moment of our time: not in the year {spec.expires.year}.")
     for name, value in (
         ("deadline", spec.deadline),
         ("startTimeout", spec.start_timeout),

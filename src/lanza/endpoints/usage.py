@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
 from sqlalchemy import func, select
@@ -52,12 +52,17 @@ def period_start(period: str, moment: datetime) -> str:
     return ""
 
 
-def replica_time(endpoint: str, *, since: datetime, until: datetime, price_per_hour: float) -> Used:
-    """A replica's time. A clock that went backwards costs nothing."""
-    seconds = max(0.0, (until - since).total_seconds())
-    return Used(
-        endpoint=endpoint, day=day_of(until), replica_seconds=seconds, cost=seconds / HOUR * price_per_hour
-    )
+def replica_time(endpoint: str, *, since: datetime, until: datetime, price_per_hour: float) -> list[Used]:
+    """A replica's time, each day's on its day (UTC). A clock that went backwards costs nothing."""
+    amounts = []
+    while since < until:
+        midnight = datetime.combine(since.date() + timedelta(days=1), time.min, UTC)
+        end = min(until, midnight)
+        seconds = (end - since).total_seconds()
+        cost = seconds / HOUR * price_per_hour
+        amounts.append(Used(endpoint=endpoint, day=day_of(since), replica_seconds=seconds, cost=cost))
+        since = end
+    return amounts
 
 
 def add(session: Session, amounts: Iterable[Used]) -> None:

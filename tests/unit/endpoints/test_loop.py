@@ -6,15 +6,17 @@ from datetime import timedelta
 
 import pytest
 
+from endpoint_world import World
 from lanza.endpoints import store, usage
 from lanza.endpoints.notices import Event
+from lanza.endpoints.spec import Budget
 from lanza.endpoints.states import State
 from lanza.errors import BadRequest
 
 ONE_MINUTE = {"compute": {"scaling": {"scaleToZeroTimeout": 1}}}
 
 
-def test_a_new_endpoint_proves_itself_and_goes_to_zero_when_idle(world) -> None:
+def test_a_new_endpoint_proves_itself_and_goes_to_zero_when_idle(world: World) -> None:
     world.create(**ONE_MINUTE)
     world.look()
     assert world.endpoint.state == State.PENDING
@@ -29,7 +31,7 @@ def test_a_new_endpoint_proves_itself_and_goes_to_zero_when_idle(world) -> None:
     assert world.platform.running == []
 
 
-def test_who_asks_keeps_it_awake(world) -> None:
+def test_who_asks_keeps_it_awake(world: World) -> None:
     world.create(**ONE_MINUTE)
     for _ in range(4):
         world.pass_time(40)
@@ -37,7 +39,7 @@ def test_who_asks_keeps_it_awake(world) -> None:
     assert world.endpoint.state == State.RUNNING
 
 
-def test_many_that_wake_it_start_one_replica(world) -> None:
+def test_many_that_wake_it_start_one_replica(world: World) -> None:
     world.create(**ONE_MINUTE)
     world.pass_time(70)
     number = world.endpoint.id
@@ -49,7 +51,7 @@ def test_many_that_wake_it_start_one_replica(world) -> None:
     assert len(world.replicas) == 1
 
 
-def test_what_is_paused_stays_so_and_nobody_wakes_it(world) -> None:
+def test_what_is_paused_stays_so_and_nobody_wakes_it(world: World) -> None:
     world.create()
     world.pass_time(3)
     world.act(store.pause)
@@ -67,7 +69,7 @@ def test_what_is_paused_stays_so_and_nobody_wakes_it(world) -> None:
         world.act(store.resume)
 
 
-def test_a_crash_loop_fails_with_the_reason_and_can_be_resumed(world) -> None:
+def test_a_crash_loop_fails_with_the_reason_and_can_be_resumed(world: World) -> None:
     world.platform.instant = False
     world.create()
     for _ in range(60):
@@ -84,7 +86,7 @@ def test_a_crash_loop_fails_with_the_reason_and_can_be_resumed(world) -> None:
     assert world.endpoint.state == State.RUNNING
 
 
-def test_an_update_replaces_replicas_without_a_gap(world) -> None:
+def test_an_update_replaces_replicas_without_a_gap(world: World) -> None:
     world.create(compute={"scaling": {"minReplica": 3, "maxReplica": 3}})
     world.pass_time(5)
     assert len(world.platform.running) == 3
@@ -101,7 +103,7 @@ def test_an_update_replaces_replicas_without_a_gap(world) -> None:
     assert len(world.platform.running) == 3
 
 
-def test_an_update_that_does_not_start_leaves_the_old_one_serving(world) -> None:
+def test_an_update_that_does_not_start_leaves_the_old_one_serving(world: World) -> None:
     world.create()
     world.pass_time(3)
     old = world.platform.running
@@ -119,7 +121,7 @@ def test_an_update_that_does_not_start_leaves_the_old_one_serving(world) -> None
     assert world.endpoint.serving == 1
 
 
-def test_a_change_of_scaling_alone_restarts_nothing(world) -> None:
+def test_a_change_of_scaling_alone_restarts_nothing(world: World) -> None:
     world.create()
     world.pass_time(3)
     before = world.platform.running
@@ -129,7 +131,7 @@ def test_a_change_of_scaling_alone_restarts_nothing(world) -> None:
     assert world.endpoint.revision == 1
 
 
-def test_load_brings_replicas_and_calm_takes_them_away_slowly(world) -> None:
+def test_load_brings_replicas_and_calm_takes_them_away_slowly(world: World) -> None:
     scaling = {"maxReplica": 4, "measure": {"requestsPerReplica": 2}, "scaleDownAfter": 20}
     world.create(compute={"scaling": scaling})
     world.pass_time(3)
@@ -143,7 +145,7 @@ def test_load_brings_replicas_and_calm_takes_them_away_slowly(world) -> None:
     assert len(world.platform.running) == 1
 
 
-def test_a_budget_pauses_it_after_a_warning(world) -> None:
+def test_a_budget_pauses_it_after_a_warning(world: World) -> None:
     world.create(budget={"amount": 0.1, "period": "total"}, compute={"scaling": {"minReplica": 1}})
     world.pass_time(89)
     assert [it.event for it in world.notices] == [Event.BUDGET_WARNING]
@@ -155,17 +157,11 @@ def test_a_budget_pauses_it_after_a_warning(world) -> None:
     world.pass_time(5)
     assert world.platform.running == []
     with world.database.reading() as session:
-        spent = usage.spent(session, "ana/becas", world_budget(), world.moment)
+        spent = usage.spent(session, "ana/becas", Budget(amount=0.1, period="total"), world.moment)
     assert 0.1 <= spent < 0.108
 
 
-def world_budget():
-    from lanza.endpoints.spec import Budget
-
-    return Budget(amount=0.1, period="total")
-
-
-def test_it_is_removed_when_it_expires(world) -> None:
+def test_it_is_removed_when_it_expires(world: World) -> None:
     world.create(expires=(world.moment + timedelta(seconds=10)).isoformat())
     world.pass_time(8)
     assert world.endpoint.state == State.RUNNING
@@ -176,7 +172,7 @@ def test_it_is_removed_when_it_expires(world) -> None:
     assert [it.event for it in world.notices] == [Event.EXPIRED]
 
 
-def test_a_replica_that_was_killed_is_replaced_at_once_however_often(world) -> None:
+def test_a_replica_that_was_killed_is_replaced_at_once_however_often(world: World) -> None:
     world.create(compute={"scaling": {"minReplica": 2, "maxReplica": 2}})
     world.pass_time(4)
     for _ in range(30):
@@ -186,7 +182,7 @@ def test_a_replica_that_was_killed_is_replaced_at_once_however_often(world) -> N
     assert world.endpoint.state == State.RUNNING
 
 
-def test_what_does_not_fit_is_said_and_tried_again(world) -> None:
+def test_what_does_not_fit_is_said_and_tried_again(world: World) -> None:
     world.platform.room = 0
     world.create()
     world.pass_time(3)
@@ -197,7 +193,7 @@ def test_what_does_not_fit_is_said_and_tried_again(world) -> None:
     assert world.endpoint.state == State.RUNNING
 
 
-def test_an_update_without_room_for_both_replaces_one_by_one(world) -> None:
+def test_an_update_without_room_for_both_replaces_one_by_one(world: World) -> None:
     world.platform.room = 1
     world.create()
     world.pass_time(3)
@@ -207,7 +203,7 @@ def test_an_update_without_room_for_both_replaces_one_by_one(world) -> None:
     assert world.endpoint.state == State.RUNNING
 
 
-def test_replicas_that_nobody_knows_are_ended(world) -> None:
+def test_replicas_that_nobody_knows_are_ended(world: World) -> None:
     world.create()
     world.pass_time(3)
     with world.database.writing() as session:
@@ -219,7 +215,7 @@ def test_replicas_that_nobody_knows_are_ended(world) -> None:
     assert len(world.platform.running) == 1
 
 
-def test_a_row_whose_replica_was_lost_is_replaced(world) -> None:
+def test_a_row_whose_replica_was_lost_is_replaced(world: World) -> None:
     world.create()
     world.pass_time(3)
     world.platform.sights.clear()
@@ -228,7 +224,7 @@ def test_a_row_whose_replica_was_lost_is_replaced(world) -> None:
     assert world.endpoint.state == State.RUNNING
 
 
-def test_files_that_cannot_be_had_count_as_failures(world) -> None:
+def test_files_that_cannot_be_had_count_as_failures(world: World) -> None:
     world.folders.request = lambda repo_id, commit: world.folders.errors.update(
         {(repo_id, commit): "the bucket is away"}
     )
@@ -239,10 +235,80 @@ def test_files_that_cannot_be_had_count_as_failures(world) -> None:
 
 
 @pytest.mark.parametrize("jump", [-86_400, 86_400])
-def test_a_clock_that_jumps_costs_at_most_one_rest(world, jump: int) -> None:
+def test_a_clock_that_jumps_costs_at_most_one_rest(world: World, jump: int) -> None:
     world.create(compute={"scaling": {"minReplica": 1}})
     world.pass_time(3)
     world.clock.now += jump
     world.pass_time(10)
     assert world.endpoint.state == State.RUNNING
     assert len(world.platform.running) == 1
+
+
+def test_after_a_clock_that_was_set_back_time_costs_and_lost_replicas_are_replaced(world: World) -> None:
+    world.create(compute={"scaling": {"minReplica": 1}})
+    world.pass_time(30)
+    before = spent_in_all(world)
+    world.clock.now -= 86_400
+    world.look()
+    assert spent_in_all(world) == before
+    world.pass_time(60)
+    assert spent_in_all(world) - before == pytest.approx(0.06, abs=0.006)
+    world.platform.sights.clear()
+    world.pass_time(8)
+    assert len(world.platform.running) == 1
+
+
+def spent_in_all(world: World) -> float:
+    with world.database.reading() as session:
+        return usage.spent(session, "ana/becas", Budget(amount=1, period="total"), world.moment)
+
+
+def test_fewer_replicas_are_wanted_again_after_a_clock_that_was_set_back(world: World) -> None:
+    scaling = {"maxReplica": 4, "measure": {"requestsPerReplica": 2}, "scaleDownAfter": 20}
+    world.create(compute={"scaling": scaling})
+    world.pass_time(3)
+    world.ask(in_flight=8)
+    world.pass_time(2)
+    world.clock.now -= 86_400
+    world.ask(in_flight=1)
+    world.pass_time(30)
+    assert len(world.platform.running) == 1
+
+
+def test_a_long_calm_is_kept_however_often_is_looked(world: World) -> None:
+    scaling = {"maxReplica": 4, "measure": {"requestsPerReplica": 2}, "scaleDownAfter": 600}
+    world.create(compute={"scaling": scaling})
+    world.pass_time(3)
+    world.ask(in_flight=8)
+    world.pass_time(2)
+    world.ask(in_flight=1)
+    world.pass_time(580, step=5)
+    assert len(world.platform.running) == 4
+
+
+def test_an_old_revision_whose_files_are_gone_is_not_held_against_the_new_one(world: World) -> None:
+    world.create(compute={"scaling": {"minReplica": 2, "maxReplica": 2}})
+    world.pass_time(5)
+    world.platform.instant = False
+    world.change(commit="d" * 40, compute={"scaling": {"minReplica": 2, "maxReplica": 2}})
+    world.look()
+    world.folders.ready.pop((1, "c" * 40))
+    world.folders.request = lambda repo_id, commit: world.folders.errors.update(  # type: ignore[method-assign]
+        {(repo_id, commit): "the bucket is away"}
+    )
+    world.platform.end(world.platform.running[0], failed=False)
+    world.pass_time(30)
+    assert world.endpoint.failures == 0
+
+
+def test_the_old_revision_is_not_started_at_each_look_when_it_fails_too(world: World) -> None:
+    world.create()
+    world.pass_time(3)
+    world.platform.instant = False
+    world.change(commit="d" * 40)
+    for _ in range(200):
+        world.look()
+        world.platform.end(failed=True, reason="the driver is gone")
+        world.clock.now += 1
+    assert world.endpoint.state == State.UPDATE_FAILED
+    assert len(world.platform.orders) < 40

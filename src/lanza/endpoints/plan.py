@@ -1,0 +1,37 @@
+"""What is to be done once a look is written: replicas to start, to stop, to forget; whom to tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lanza.endpoints.notices import Notice
+from lanza.endpoints.platform import Order
+
+
+@dataclass(kw_only=True)
+class Plan:
+    """`start` are platforms and orders, `stop` ids and the seconds they get to drain, `forget` ids.
+
+    `changed` are the numbers of endpoints of which the gateway knows something that is no longer so. `busy`:
+    somebody waits for the next look.
+    """
+
+    start: list[tuple[str, Order]] = field(default_factory=list)
+    stop: dict[str, float] = field(default_factory=dict)
+    forget: list[str] = field(default_factory=list)
+    changed: set[int] = field(default_factory=set)
+    notices: list[Notice] = field(default_factory=list)
+    busy: bool = False
+
+
+class Folders:
+    """Folders of repositories: those that are there, why others are not, and the wish for one."""
+
+    def __init__(self) -> None:
+        self.ready: dict[tuple[int, str], Path] = {}
+        self.errors: dict[tuple[int, str], str] = {}
+
+    def request(self, repo_id: int, commit: str) -> None:
+        """Begin to fetch one, unless that is under way. Returns at once."""
+        raise NotImplementedError
