@@ -115,7 +115,7 @@ def test_httpx_and_large_bodies_pass_too(server: str) -> None:
         "import httpx2 as httpx\n"
         "with httpx.Client() as client:\n"
         "    for _ in range(3):\n"
-        "        kept = client.put('https://api.endpoints.huggingface.cloud/v2/x', content=b'x' * 5_000_000)\n"
+        "        kept = client.put('https://router.huggingface.co/v2/x', content=b'x' * 5_000_000)\n"
         "        assert kept.json()['size'] == 5_000_000, kept.text\n"
     )
     with intercepting(server, {}) as variables:

@@ -14,7 +14,11 @@ import typer
 from lanza import __version__
 from lanza.cli.convert import convert
 from lanza.cli.doctor import doctor
+from lanza.cli.endpoints.deploy import deploy
+from lanza.cli.endpoints.logs import costs, logs
+from lanza.cli.endpoints.manage import hardware, open_, pause, ps, resume, rollback, scale, show, update
 from lanza.cli.environment import env
+from lanza.cli.hf import hf
 from lanza.cli.hub import hub
 from lanza.cli.init import init
 from lanza.cli.login import login, logout
@@ -38,10 +42,12 @@ app = typer.Typer(
 )
 MODEL: Final = "One model, on this machine"
 HUB: Final = "The server, and what it holds"
+ENDPOINTS: Final = "Endpoints: models that answer"
 ACCESS: Final = "Who you are there"
 VERBS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     MODEL: (doctor, serve, convert),
     HUB: (up, push, pull, ls, rm),
+    ENDPOINTS: (deploy, ps, show, logs, costs, scale, update, rollback, pause, resume, hardware),
     ACCESS: (login, logout, env),
 }
 
@@ -49,11 +55,11 @@ for _panel, _verbs in VERBS.items():
     for _verb in _verbs:
         app.command(rich_help_panel=_panel)(_verb)
 app.add_typer(init, name="init", help="Write a starting file for you to edit.", rich_help_panel=MODEL)
+app.command(name="open", rich_help_panel=ENDPOINTS)(open_)
 # What follows the command is the command's own: `lanza shell hf upload --help`.
-app.command(
-    rich_help_panel=ACCESS,
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-)(shell)
+OTHERS: Final = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+app.command(rich_help_panel=ACCESS, context_settings=OTHERS)(shell)
+app.command(rich_help_panel=ACCESS, context_settings=OTHERS)(hf)
 app.add_typer(hub, name="hub", help="Look after what the server keeps.", rich_help_panel=HUB)
 app.add_typer(tokens, name="tokens", help="Make, list and revoke tokens.", rich_help_panel=ACCESS)
 app.add_typer(users, name="users", help="Add, list and remove users.", rich_help_panel=ACCESS)

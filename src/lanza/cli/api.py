@@ -6,9 +6,11 @@ Needs nothing but the standard library. A redirect is never followed: it would t
 from __future__ import annotations
 
 import json
+import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -42,16 +44,41 @@ def call(
     kind, content = "application/json", None if body is None else json.dumps(body).encode()
     if form is not None:
         kind, content = "application/x-www-form-urlencoded", urlencode(form).encode()
-    request = urllib.request.Request(  # noqa: S310 -- `clean_url` lets nothing but http and https through
-        context.url + path, method=method, data=content, headers={"Accept": "application/json"}
-    )
+    request = _request(context, path, "application/json", method=method, content=content)
     if content is not None:
         request.add_header("Content-Type", kind)
+    with _answered(context, request) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def stream(context: Context, path: str) -> Iterator[str]:
+    """The lines of a text that may go on for long. Raises what `call` raises."""
+    with _answered(context, _request(context, path, "text/plain"), seconds=None) as answer:
+        for line in answer:
+            yield line.decode(errors="replace").rstrip("\r\n")
+
+
+def _request(
+    context: Context, path: str, accept: str, *, method: str = "GET", content: bytes | None = None
+) -> urllib.request.Request:
+    request = urllib.request.Request(  # noqa: S310 -- `clean_url` lets nothing but http and https through
+        context.url + path, method=method, data=content, headers={"Accept": accept}
+    )
     if context.token:
         request.add_header("Authorization", f"Bearer {context.token}")
+    return request
+
+
+@contextmanager
+def _answered(
+    context: Context, request: urllib.request.Request, *, seconds: float | None = SECONDS
+) -> Iterator[Any]:
+    """The answer, while it is read; what goes wrong until its end is an error of the tree."""
     try:
-        with _opener(context).open(request, timeout=SECONDS) as answer:
-            return json.loads(answer.read() or b"null")
+        with _opener(context).open(request, timeout=seconds) as answer:
+            if warning := answer.headers.get("X-HF-Warning"):
+                print(f"lanza: {warning.rpartition('; ')[2]}", file=sys.stderr)
+            yield answer
     except urllib.error.HTTPError as error:
         with error:
             raise _said(error, context) from None

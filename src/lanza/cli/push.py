@@ -22,11 +22,41 @@ def push(
     as_json: JsonOption = False,
 ) -> None:
     """Push a folder to the Hub. What is there already is not sent again."""
+    pushed = push_folder(
+        folder,
+        repo,
+        kind=kind,
+        message=message,
+        branch=branch,
+        private=private,
+        server=server,
+        quiet=as_json,
+    )
+    if as_json:
+        import json
+
+        typer.echo(json.dumps({"kind": kind.value, **pushed}))
+    else:
+        typer.echo(f"{pushed['url']} is at {pushed['commit'][:12]} ({branch}).")
+
+
+def push_folder(
+    folder: Path,
+    repo: str,
+    *,
+    kind: RepoKind = RepoKind.MODEL,
+    message: str | None = None,
+    branch: str = "main",
+    private: bool = False,
+    server: str | None = None,
+    quiet: bool = False,
+) -> dict[str, str]:
+    """The repository, its URL and the commit. UsageError when there is no such folder or file."""
     from lanza.errors import UsageError
 
     if not folder.exists():
         raise UsageError(f"there is no {folder}: check the path.")
-    with hub_client(server, quiet=as_json) as hub:
+    with hub_client(server, quiet=quiet) as hub:
         made = hub.create_repo(repo, repo_type=kind.value, private=private or None, exist_ok=True)
         where = {"repo_id": made.repo_id, "repo_type": kind.value, "revision": branch}
         title = message or f"Push {folder.resolve().name}"
@@ -36,11 +66,4 @@ def push(
             commit = hub.upload_file(
                 path_or_fileobj=folder, path_in_repo=folder.name, commit_message=title, **where
             )
-    if as_json:
-        import json
-
-        typer.echo(
-            json.dumps({"repo": made.repo_id, "kind": kind.value, "url": made.url, "commit": commit.oid})
-        )
-    else:
-        typer.echo(f"{made} is at {commit.oid[:12]} ({branch}).")
+    return {"repo": made.repo_id, "url": str(made), "commit": commit.oid}

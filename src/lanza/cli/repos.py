@@ -44,11 +44,17 @@ def rm(
         list[str] | None, typer.Argument(metavar="PATH", help="Files or folders/ of it; else all of it.")
     ] = None,
     kind: KindOption = RepoKind.MODEL,
+    endpoint: Annotated[
+        bool, typer.Option("--endpoint", help="Remove the endpoint of that name; its model stays.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a repository for good, or files from its main branch (its history keeps those)."""
+    """Remove a repository for good, files from its main branch (history keeps those), or an endpoint."""
+    if endpoint:
+        _remove_endpoint(repo, paths, server, yes=yes, as_json=as_json)
+        return
     if not paths:
         be_sure(f"Remove the {kind.value} {repo} with its whole history?", yes=yes)
     with hub_client(server, quiet=True) as hub:
@@ -63,6 +69,20 @@ def rm(
         f"{repo} is at {commit.oid[:12]}, without them.",
         as_json=as_json,
     )
+
+
+def _remove_endpoint(
+    name: str, paths: list[str] | None, server: str | None, *, yes: bool, as_json: bool
+) -> None:
+    from lanza.cli.endpoints.address import endpoint_of
+    from lanza.errors import UsageError
+
+    if paths:
+        raise UsageError("an endpoint has no files: leave the paths out, or --endpoint.")
+    one = endpoint_of(name, server)
+    be_sure(f"Remove the endpoint {one}? Its model and what it has cost stay.", yes=yes)
+    one.ask("DELETE")
+    _show_removed({"endpoint": str(one), "removed": True}, f"The endpoint {one} is removed.", as_json=as_json)
 
 
 def _file(entry: Any) -> dict[str, Any]:

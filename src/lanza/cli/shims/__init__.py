@@ -1,4 +1,4 @@
-"""Commands that are gone but stand in tutorials, each a thin translation to what took its place.
+"""Commands that are gone but stand in tutorials, or that know only one server: each a thin translation.
 
 `write_shims` makes the folder that `lanza shell` puts first on PATH: a few lines each that start the modules
 here with the Python that runs Lanza.
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-SHIMS: Final = {"huggingface-cli": "lanza.cli.shims.huggingface_cli"}
+SHIMS: Final = {"huggingface-cli": "lanza.cli.shims.huggingface_cli", "hf": "lanza.cli.shims.hf"}
 """Command to module."""
 
 
