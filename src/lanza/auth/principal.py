@@ -101,9 +101,16 @@ class Principal:
         if self.anonymous:
             raise Unauthorized("this needs a token: log in with `hf auth login`, or send one as Bearer.")
         where = f"{namespace}/{name}" if name else namespace
+        member = self.memberships.get(namespace.lower())
+        if member is None or scope not in _MEMBER_SCOPES[member]:
+            role = "no member" if member is None else f"a member with the role {member}"
+            raise Forbidden(
+                f"{self.name} may not {_WORDS[scope]} {where}, being {role} of {namespace}: ask an "
+                "administrator of it."
+            )
         raise Forbidden(
             f"the token {self.token_name!r} of {self.name} has no right to {_WORDS[scope]} {where}: use one "
-            "of role write, or ask its owner."
+            "of role write, or a fine-grained one with that right."
         )
 
 

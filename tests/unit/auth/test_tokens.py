@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,11 +13,11 @@ from sqlalchemy.exc import OperationalError
 from auth_app import Clock
 from lanza.auth import accounts, tokens
 from lanza.auth.grants import read_grant
-from lanza.auth.principal import ANONYMOUS, Role, Scope
+from lanza.auth.principal import ANONYMOUS, Principal, Role, Scope
 from lanza.auth.records import Account, Token
 from lanza.auth.tokens import CACHE_SECONDS, Authenticator
 from lanza.database import Database, now
-from lanza.errors import BadRequest, Conflict, NotFound, Unauthorized
+from lanza.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
 
 WORDS = "Invalid credentials in Authorization header"
 
@@ -349,3 +350,14 @@ def test_only_one_s_own_token_is_revoked(database: Database, ana: Account) -> No
         with pytest.raises(NotFound, match="tokens ls"):
             tokens.revoke(session, ana, "laptop")
     assert Authenticator(database).principal(f"Bearer {value}").name == "eva"
+
+
+def test_who_is_no_member_is_told_so_and_not_of_the_token() -> None:
+    ana = Principal(
+        account_id=1, name="ana", role=Role.WRITE, token_name="laptop", memberships={"ana": "admin"}
+    )
+    with pytest.raises(Forbidden, match="ana may not write to eva/x, being no member of eva"):
+        ana.require(Scope.WRITE, "eva", "x")
+    reader = replace(ana, role=Role.READ)
+    with pytest.raises(Forbidden, match="the token 'laptop' of ana has no right to write to ana/x"):
+        reader.require(Scope.WRITE, "ana", "x")
