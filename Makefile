@@ -19,7 +19,7 @@ BENCH := .venv/.bench-ready
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(DEMO) ## Serve the example model with the base install and ask it three questions
+demo: $(DEMO) ## The whole journey: start, push, deploy, ask, to zero and back, with no torch
 	@.venv-demo/bin/python $(EXAMPLE)/demo.py
 
 up: $(SETUP) ## Start the Hub on http://127.0.0.1:8420, until Ctrl-C
@@ -63,9 +63,9 @@ define new_environment
 endef
 
 $(DEMO): pyproject.toml
-	@echo "Installing Lanza (the base install, without torch) into .venv-demo ..."
+	@echo "Installing Lanza (server and client, without torch) into .venv-demo ..."
 	$(call new_environment,.venv-demo)
-	@.venv-demo/bin/python $(PIP) -e . huggingface_hub
+	@.venv-demo/bin/python $(PIP) -e ".[server,client]"
 	@touch $@
 
 $(SETUP): pyproject.toml constraints.txt

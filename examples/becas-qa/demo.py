@@ -1,7 +1,9 @@
-"""Serve this model as users do, ask it the questions of questions.json, and say how long each step took.
+"""The whole journey of a model, with the clients that people have: push it, deploy it, ask it, see its cost.
 
-The server is `lanza serve` in a process of its own; the client is huggingface_hub's InferenceClient as it
-comes. Questions, contexts and the model itself can be others: see --help. Nothing is known beforehand.
+    lanza up → a token → upload_folder → create_inference_endpoint → InferenceClient → zero, and awake again
+
+The server is `lanza up` in a process of its own, over a data folder of its own. From a terminal it is left
+running at the end, to be played with; elsewhere it is stopped.
 """
 
 from __future__ import annotations
@@ -9,60 +11,197 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 FOLDER = Path(__file__).resolve().parent
-SERVED_AT = " is served at "
-DEFAULT_URL = "http://127.0.0.1:8421"
+STARTED = "Lanza is at "
+OWNER = "ana"
+NAME = "becas-qa"
 
 
 def main() -> int:
     arguments = _arguments()
     questions = _read(arguments.questions)
-    _let_clients_reach_us()
-    from huggingface_hub import InferenceClient
-
-    print(f"\nStarting: lanza serve {_shown(arguments.model)}", flush=True)
-    started = time.perf_counter()
-    with _server(arguments.model) as url:
-        ready = time.perf_counter()
-        print(f"Ready at {url}\n", flush=True)
-        client = InferenceClient(model=url)
-        seconds = []
-        for item in questions:
-            asked = time.perf_counter()
-            found: Any = client.question_answering(question=item["question"], context=item["context"])
-            seconds.append(time.perf_counter() - asked)
-            print(textwrap.fill(item["context"], 100, initial_indent="  ", subsequent_indent="  "))
-            print(f"  ? {item['question']}")
-            print(
-                f"  → {found.answer}   (score {found.score:.2g}, {1000 * seconds[-1]:.1f} ms)\n", flush=True
-            )
-        print(f"From the start of the server until it was ready: {ready - started:.2f} s")
-        print(f"From its start to the first answer:              {ready - started + seconds[0]:.2f} s")
-        print(f"Each later answer:                               {_later(seconds)}")
-    print("\nThe server has stopped. To ask it yourself, in one terminal and another:\n")
-    print(f"  {_command()} serve {_shown(arguments.model)}")
-    print(f"  {_curl(questions[0])}\n")
+    data = Path(tempfile.mkdtemp(prefix="lanza-demo-"))
+    server = Server.start(data, arguments.port)
+    stays = False
+    try:
+        token = _first_token(server)
+        _journey(server, token, arguments.model, questions)
+        stays = arguments.keep or (sys.stdout.isatty() and not arguments.stop)
+    finally:
+        if not stays:
+            server.stop()
+    _farewell(server, token, stays=stays)
     return 0
 
 
+def _journey(server: Server, token: str, model: Path, questions: list[dict[str, str]]) -> None:
+    _speak_to(server, token)
+    from huggingface_hub import HfApi, constants
+
+    # Hugging Face's client has this address built in; it is the one line that names another.
+    constants.INFERENCE_ENDPOINTS_ENDPOINT = f"{server.url}/v2"
+    api = HfApi()
+
+    _say(f"2. Push {_shown(model)} with huggingface_hub")
+    began = time.perf_counter()
+    repo = api.create_repo(f"{OWNER}/{NAME}", exist_ok=True).repo_id
+    commit = api.upload_folder(repo_id=repo, folder_path=model, commit_message="The model and its card")
+    _line(f"{server.url}/{repo} is at {commit.oid[:12]}", began)
+
+    _say("3. Deploy it with create_inference_endpoint")
+    began = time.perf_counter()
+    endpoint = api.create_inference_endpoint(
+        NAME,
+        repository=repo,
+        framework="pytorch",
+        task="question-answering",
+        vendor="lanza",
+        region="local",
+        accelerator="cpu",
+        instance_type="cpu",
+        instance_size="x1",
+        min_replica=0,
+        max_replica=1,
+        scale_to_zero_timeout=15,
+        type="authenticated",
+    )
+    endpoint.wait(timeout=300, refresh_every=1)
+    _line(f"{endpoint.url} is {endpoint.status.value}", began)
+
+    _say("4. Ask it with InferenceClient")
+    for item in questions:
+        _ask(endpoint, item)
+
+    _say("5. Scale it to zero, and wake it with a question")
+    endpoint.scale_to_zero()
+    _line(f"it is {endpoint.fetch().status.value}: nothing runs, nothing costs")
+    seconds = _ask(endpoint, questions[0])
+    _line(f"awake again: {endpoint.fetch().status.value}, {seconds:.2f} s from zero to the answer")
+
+    _say("6. What it has cost so far")
+    _run(server, token, "costs", f"{OWNER}/{NAME}")
+
+
+def _ask(endpoint: Any, item: dict[str, str]) -> float:
+    began = time.perf_counter()
+    found = endpoint.client.question_answering(question=item["question"], context=item["context"])
+    seconds = time.perf_counter() - began
+    context = textwrap.shorten(item["context"], 88, placeholder=" …")
+    print(f"   {context}\n   ? {item['question']}")
+    print(f"   → {found.answer}   (score {found.score:.2g}, {1000 * seconds:.1f} ms)\n", flush=True)
+    return seconds
+
+
+@dataclass(frozen=True)
+class Server:
+    """`lanza up`, in a process that outlives this one if it may. It logs into its data folder."""
+
+    url: str
+    data: Path
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, data: Path, port: int) -> Server:
+        _say("1. Start the server: lanza up")
+        began = time.perf_counter()
+        log = data / "server.log"
+        command = [sys.executable, "-m", "lanza", "up", "--port", str(port), "--data", str(data / "server")]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--no-upstream"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        while process.poll() is None:
+            text = log.read_text(encoding="utf-8")
+            if STARTED in text and "\n" in text.partition(STARTED)[2]:
+                url = text.partition(STARTED)[2].partition("\n")[0].strip()
+                _line(f"{url}, its data in {data}", began)
+                return cls(url, data, process)
+            time.sleep(0.02)
+        raise SystemExit(f"lanza up ended before it was ready:\n{log.read_text(encoding='utf-8')}")
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _first_token(server: Server) -> str:
+    """A user, and a token of theirs, made with the administrator's."""
+    admin = (server.data / "server" / "admin.token").read_text(encoding="ascii").strip()
+    _run(server, admin, "users", "add", OWNER, "--no-password", quiet=True)
+    made = _run(server, admin, "tokens", "create", "demo", "--role", "write", "--user", OWNER, quiet=True)
+    _line(f"a user {OWNER}, with a token that may write and deploy")
+    return made.strip()
+
+
+def _run(server: Server, token: str, *words: str, quiet: bool = False) -> str:
+    """A `lanza` command, as that token's owner."""
+    environment = {**os.environ, "LANZA_URL": server.url, "LANZA_TOKEN": token}
+    done = subprocess.run(
+        [sys.executable, "-m", "lanza", *words], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"lanza {' '.join(words)} failed: {done.stderr.strip()}")
+    if not quiet:
+        print(textwrap.indent(done.stdout, "   "), flush=True)
+    return done.stdout
+
+
+def _speak_to(server: Server, token: str) -> None:
+    """What huggingface_hub reads once, when it is imported."""
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1")))
+    os.environ.pop("HF_HUB_OFFLINE", None)
+    os.environ |= {
+        "HF_ENDPOINT": server.url,
+        "HF_TOKEN": token,
+        "HF_HOME": str(server.data / "client"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+
+
+def _farewell(server: Server, token: str, *, stays: bool) -> None:
+    if not stays:
+        print(f"\nThe server is stopped. Its data is still in {server.data}: remove it when you like.")
+        return
+    print(f"\nThe server goes on at {server.url} (open it in a browser). To play with it:\n")
+    print(f"  export LANZA_URL={server.url} LANZA_TOKEN={token}")
+    print(f"  {_command()} ps")
+    print(f"  {_command()} shell --intercept\n")
+    print("To stop it, and to remove what it keeps:\n")
+    print(f"  kill {server.process.pid}; rm -r {server.data}\n")
+
+
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=FOLDER, help="another model folder")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, default=FOLDER, help="another folder of a QA model")
     parser.add_argument(
         "--questions", type=Path, default=FOLDER / "questions.json", help="[{question, context}, ...] as JSON"
     )
+    parser.add_argument("--port", type=int, default=0, help="where the server listens; 0: any free port")
+    after = parser.add_mutually_exclusive_group()
+    after.add_argument("--keep", action="store_true", help="leave the server running at the end")
+    after.add_argument("--stop", action="store_true", help="stop it, also in a terminal")
     return parser.parse_args()
 
 
@@ -78,61 +217,13 @@ def _refuse(path: Path, error: Exception | None = None) -> NoReturn:
     raise SystemExit(f"{path} is no list of questions, each with its context: {error or 'it is empty'}")
 
 
-@contextmanager
-def _server(model: Path) -> Iterator[str]:
-    """`lanza serve MODEL` on a free port: its URL once the model is loaded; stopped at the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lanza", "serve", str(model), "--port", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C reaches it through us, once
-    )
-    try:
-        yield _wait_until_ready(process, model)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+def _say(what: str) -> None:
+    print(f"\n{what}", flush=True)
 
 
-def _wait_until_ready(process: subprocess.Popen[str], model: Path) -> str:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if SERVED_AT in line:
-            # What it prints from now on must not fill the pipe and stop it.
-            threading.Thread(target=process.stdout.read, daemon=True).start()
-            return line.strip().rpartition(SERVED_AT)[2]
-    code = process.wait()
-    raise SystemExit(f"\nlanza serve ended with {code} before it was ready.{_hint(model)}")
-
-
-def _hint(model: Path) -> str:
-    if not (model / "config.json").is_file() or any(model.rglob("*.onnx")):
-        return ""
-    return (
-        f"\n{_shown(model)} holds no ONNX model, and that is all that the base install serves. Make one with:"
-        f"\n\n  make setup\n  .venv/bin/lanza convert {_shown(model)}\n"
-    )
-
-
-def _let_clients_reach_us() -> None:
-    """The server is on this machine: no proxy finds it, and a client in offline mode would not even look."""
-    for name in ("no_proxy", "NO_PROXY"):
-        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1")))
-    os.environ.pop("HF_HUB_OFFLINE", None)
-
-
-def _later(seconds: list[float]) -> str:
-    return ", ".join(f"{1000 * value:.1f} ms" for value in seconds[1:]) or "none was asked for"
-
-
-def _curl(item: dict[str, str]) -> str:
-    body = {"inputs": {"question": item["question"], "context": item["context"]}}
-    data = shlex.quote(json.dumps(body, ensure_ascii=False))
-    return f"curl {DEFAULT_URL} -H 'Content-Type: application/json' -d {data}"
+def _line(what: str, began: float | None = None) -> None:
+    took = "" if began is None else f"   ({time.perf_counter() - began:.2f} s)"
+    print(f"   {what}{took}", flush=True)
 
 
 def _command() -> str:
