@@ -43,6 +43,7 @@ soak: $(SETUP) ## Run the soak tests in full
 
 bench: $(BENCH) ## Measure against peers, side by side in one run
 	.venv/bin/python bench/run.py
+	.venv/bin/python bench/hub/run.py
 
 format: $(SETUP) ## Put the code into shape
 	.venv/bin/ruff check --fix .
@@ -86,10 +87,11 @@ $(BENCH): $(SETUP)
 # Programs that tests and load use: from the system's packages where that is allowed, else named.
 .PHONY: tools
 tools:
-	@for tool in git-lfs wrk; do \
+	@for tool in git-lfs wrk nginx; do \
 		command -v $$tool >/dev/null && continue; \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$tool; } >/dev/null 2>&1; \
+			case $$tool in nginx) package=nginx-light;; *) package=$$tool;; esac; \
+			{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$package; } >/dev/null 2>&1; \
 		fi; \
 		command -v $$tool >/dev/null || echo "$$tool is not here: some tests and benchmarks need it."; \
 	done
