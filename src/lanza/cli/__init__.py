@@ -18,6 +18,7 @@ from lanza.cli.environment import env
 from lanza.cli.hub import hub
 from lanza.cli.init import init
 from lanza.cli.login import login, logout
+from lanza.cli.policy import policy
 from lanza.cli.pull import pull
 from lanza.cli.push import push
 from lanza.cli.repos import ls, rm
@@ -41,7 +42,7 @@ HUB: Final = "The server, and what it holds"
 ACCESS: Final = "Who you are there"
 VERBS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     MODEL: (doctor, serve, convert),
-    HUB: (up, push, pull, ls, rm),
+    HUB: (up, push, pull, ls, rm, policy),
     ACCESS: (login, logout, env),
 }
 

@@ -36,6 +36,14 @@ def up(
         str | None, typer.Option(help="Hub to ask for models unknown here; else huggingface.co.")
     ] = None,
     no_upstream: Annotated[bool, typer.Option("--no-upstream", help="Ask no other hub.")] = False,
+    refuse: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LANZA_REFUSE",
+            metavar="KIND,...",
+            help="Refuse pushes that bring what runs code, is damaged or secret: pickle,safetensors,secret.",
+        ),
+    ] = None,
     new_admin_token: Annotated[
         bool, typer.Option("--new-admin-token", help="Replace the administrator's first token.")
     ] = False,
@@ -46,7 +54,7 @@ def up(
 
     with needs("server"):
         from lanza.server.process import run
-        from lanza.server.settings import PUBLIC_HUB, ServerSettings, networks
+        from lanza.server.settings import PUBLIC_HUB, ServerSettings, kinds, networks
     from lanza.settings import Settings
 
     settings = ServerSettings(
@@ -58,6 +66,7 @@ def up(
         proxies=networks(behind_proxy or []),
         database=database,
         storage=storage,
+        refused=kinds(refuse),
         upstream=None if no_upstream else upstream or PUBLIC_HUB,
         drain=drain,
     )

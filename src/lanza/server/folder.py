@@ -129,6 +129,7 @@ def open_hub(settings: ServerSettings) -> Hub:
             blobs=BlobStore.open(settings.storage or str(settings.data), folder.scratch),
             signer=Signer(load_key(folder.key)),
             limits=settings.limits,
+            refused=settings.refused,
         )
     except BaseException:
         database.close()

@@ -8,8 +8,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
-from lanza.errors import UsageError
+from lanza.errors import BadRequest, UsageError
 from lanza.hub.hub import HubLimits
+from lanza.hub.policy import checked_kinds
 
 Network = IPv4Network | IPv6Network
 
@@ -21,7 +22,8 @@ class ServerSettings:
     """`data` is the folder of all that the server keeps; `database` and `storage` are URLs of other places.
 
     `proxies` are the networks whose X-Forwarded headers are believed. `upstream` is the hub that is asked
-    for models which are unknown here, or None. `drain` is how many seconds the last requests get.
+    for models which are unknown here, or None. `refused` are kinds of findings that no push may bring.
+    `drain` is how many seconds the last requests get.
     """
 
     data: Path
@@ -34,6 +36,7 @@ class ServerSettings:
     storage: str | None = None
     upstream: str | None = PUBLIC_HUB
     limits: HubLimits = field(default_factory=HubLimits)
+    refused: frozenset[str] = frozenset()
     drain: float = 30
 
     def __post_init__(self) -> None:
@@ -69,3 +72,11 @@ def networks(given: Sequence[str]) -> tuple[Network, ...]:
         return tuple(ip_network(one) for one in given)
     except ValueError as error:
         raise UsageError(f"--behind-proxy wants a network like 10.0.0.0/8: {error}.") from error
+
+
+def kinds(given: str | None) -> frozenset[str]:
+    """`pickle,secret`, as kinds of findings. UsageError."""
+    try:
+        return checked_kinds(one.strip() for one in (given or "").split(",") if one.strip())
+    except BadRequest as error:
+        raise UsageError(f"--refuse: {error}") from error
