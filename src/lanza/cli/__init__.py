@@ -18,6 +18,7 @@ from lanza.cli.environment import env
 from lanza.cli.hub import hub
 from lanza.cli.init import init
 from lanza.cli.login import login, logout
+from lanza.cli.orgs import orgs
 from lanza.cli.policy import policy
 from lanza.cli.pull import pull
 from lanza.cli.push import push
@@ -57,7 +58,8 @@ app.command(
 )(shell)
 app.add_typer(hub, name="hub", help="Look after what the server keeps.", rich_help_panel=HUB)
 app.add_typer(tokens, name="tokens", help="Make, list and revoke tokens.", rich_help_panel=ACCESS)
-app.add_typer(users, name="users", help="Add, list and remove users.", rich_help_panel=ACCESS)
+app.add_typer(users, name="users", help="Add, list, change and remove users.", rich_help_panel=ACCESS)
+app.add_typer(orgs, name="orgs", help="Organizations, and who belongs to them.", rich_help_panel=ACCESS)
 
 
 def _version(wanted: bool) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lanza.cli.size import size
+
 if TYPE_CHECKING:
     from lanza.server.settings import ServerSettings
 
@@ -36,6 +38,10 @@ def up(
         str | None, typer.Option(help="Hub to ask for models unknown here; else huggingface.co.")
     ] = None,
     no_upstream: Annotated[bool, typer.Option("--no-upstream", help="Ask no other hub.")] = False,
+    quota: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="What a namespace may store, unless `lanza users set` says: 50GB."),
+    ] = None,
     refuse: Annotated[
         str | None,
         typer.Option(
@@ -53,6 +59,7 @@ def up(
     from lanza.cli.extras import needs
 
     with needs("server"):
+        from lanza.hub.hub import HubLimits
         from lanza.server.process import run
         from lanza.server.settings import PUBLIC_HUB, ServerSettings, kinds, networks
     from lanza.settings import Settings
@@ -66,6 +73,7 @@ def up(
         proxies=networks(behind_proxy or []),
         database=database,
         storage=storage,
+        limits=HubLimits(account_bytes=None if quota is None else size(quota, "--quota")),
         refused=kinds(refuse),
         upstream=None if no_upstream else upstream or PUBLIC_HUB,
         drain=drain,

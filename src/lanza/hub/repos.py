@@ -37,6 +37,16 @@ class Changes:
     gated: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What a namespace stores, and at most may; None when there is no limit."""
+
+    namespace: str
+    repositories: int
+    stored_bytes: int
+    limit_bytes: int | None
+
+
 def create(
     hub: Hub,
     caller: Principal,
@@ -141,8 +151,35 @@ def check_room(session: Session, hub: Hub, owner: Account, more: int) -> None:
     if stored + more > most:
         raise QuotaExceeded(
             f"{owner.name} stores {stored:,} of at most {most:,} bytes, and this needs {more:,} more: remove "
-            "files or repositories, or ask an administrator for more."
+            f"repositories{_largest(session, owner)}, squash histories whose old files nobody needs, or ask "
+            "an administrator for more."
         )
+
+
+def usage(session: Session, hub: Hub) -> list[Usage]:
+    """What each namespace stores, by name. What no commit names counts until it is collected."""
+    sizes = func.coalesce(func.sum(Repo.stored_bytes), 0)
+    joined = select(Account, func.count(Repo.id), sizes).outerjoin(Repo, Repo.owner_id == Account.id)
+    return [
+        Usage(
+            namespace=account.name,
+            repositories=repositories,
+            stored_bytes=int(stored),
+            limit_bytes=hub.limits.account_bytes if account.quota_bytes is None else account.quota_bytes,
+        )
+        for account, repositories, stored in session.execute(
+            joined.group_by(Account.id).order_by(Account.key)
+        )
+    ]
+
+
+def _largest(session: Session, owner: Account, most: int = 3) -> str:
+    """The public repositories that take most room, in words. Whoever pushes need not see all others."""
+    public = (Repo.owner_id == owner.id, Repo.visibility == "public", Repo.stored_bytes > 0)
+    query = select(Repo).where(*public)
+    found = session.scalars(query.order_by(Repo.stored_bytes.desc(), Repo.id).limit(most))
+    named = ", ".join(f"{name_of(repo).path} with {repo.stored_bytes:,}" for repo in found)
+    return f" (the largest public ones: {named})" if named else ""
 
 
 def _add(

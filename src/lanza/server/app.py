@@ -34,6 +34,7 @@ from lanza.hub.api import (
     repos,
     resolve,
     tree,
+    usage,
     xet,
 )
 from lanza.hub.api.dependencies import HubDep
@@ -54,6 +55,7 @@ ROUTERS: Final = (
     auth.router,
     listing.router,
     policy.router,
+    usage.router,
     repos.router,
     refs.router,
     gating.router,

@@ -1,4 +1,7 @@
-"""Users, organizations and their members over HTTP, for administrators: what `lanza users` calls."""
+"""Users, organizations and their members over HTTP: what `lanza users` and `lanza orgs` call.
+
+They are for administrators of the server; who belongs to an organization is for its own as well.
+"""
 
 from __future__ import annotations
 
@@ -117,6 +120,15 @@ def make_org(
     return org
 
 
+@router.delete("/orgs/{org}", status_code=204)
+def remove_org(parts: PartsDep, caller: CallerDep, org: str) -> None:
+    """Remove an organization with its repositories."""
+    require_rules(caller)
+    with parts.database.writing() as session:
+        accounts.remove(session, accounts.get(session, org, "org").name)
+    parts.authenticator.forget()
+
+
 @router.put("/orgs/{org}/members/{user}", status_code=204)
 def set_member(
     parts: PartsDep,
@@ -136,7 +148,8 @@ def remove_member(parts: PartsDep, caller: CallerDep, org: str, user: str) -> No
 
 
 def _change_member(parts: Parts, caller: Principal, org: str, user: str, role: str | None) -> None:
-    require_rules(caller)
+    if not caller.owns(org):
+        require_rules(caller)
     with parts.database.writing() as session:
         member = accounts.get(session, user, "user")
         accounts.set_member(session, accounts.get(session, org, "org"), member, role)
