@@ -3,10 +3,15 @@
 The record repeats what git holds and can be made again at any time. `refresh` looks at the branch outside
 of the transaction that writes, and again inside of it: of two that run at once, the one that saw the newer
 commit has the last word.
+
+The branch moves before the record is written, and a server may end, or its database fail, in between. Nothing
+is noted down for that case: a record says which commit it was read from, so `repair` finds those that are
+behind by comparing, however they got there. It is called before a server answers, and every so often.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -14,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pygit2
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from lanza.database import now
+from lanza.errors import LanzaError
 from lanza.hub.evidence import gather
 from lanza.hub.facts import Facts, facts_of
 from lanza.hub.git import GitRepo
@@ -27,6 +34,8 @@ from lanza.hub.names import Kind
 from lanza.hub.objects import Commit
 from lanza.hub.records import Blob, Repo, RepoBlob, RepoTag
 from lanza.hub.refs import MAIN
+
+log = logging.getLogger("lanza.hub")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +63,26 @@ def refresh(hub: Hub, repo_id: int) -> None:
             if hub.git.open(repo_id).resolve(MAIN).oid == reading.commit:
                 _write(session, repo, reading)
                 return
+
+
+def repair(hub: Hub) -> int:
+    """Refresh the records that are behind their main branch. Gives how many were.
+
+    One whose repository is damaged is named in the log, and stays as it is.
+    """
+    with hub.database.reading() as session:
+        known = session.execute(select(Repo.id, Repo.head)).all()
+    behind = [repo_id for repo_id, head in known if hub.git.main(repo_id) != head]
+    return sum(_repair(hub, repo_id) for repo_id in behind)
+
+
+def _repair(hub: Hub, repo_id: int) -> bool:
+    try:
+        refresh(hub, repo_id)
+    except (LanzaError, pygit2.GitError, KeyError) as error:
+        log.warning("the git repository number %d cannot be read: %s", repo_id, error)
+        return False
+    return True
 
 
 def facts_at(hub: Hub, git: GitRepo, kind: Kind, commit: Commit) -> Facts:

@@ -38,7 +38,18 @@ from lanza.hub.objects import (
 )
 from lanza.hub.packs import Kind, Pack
 from lanza.hub.patterns import LARGE
-from lanza.hub.refs import BRANCH, MAIN, TAG, Move, Refs, branch_name, missing_branch, refuse_main, writing
+from lanza.hub.refs import (
+    BRANCH,
+    MAIN,
+    TAG,
+    Move,
+    Refs,
+    branch_name,
+    missing_branch,
+    peek,
+    refuse_main,
+    writing,
+)
 from lanza.hub.trees import (
     LINK,
     MODULE,
@@ -108,6 +119,14 @@ class GitStore:
     def open(self, repo_id: int) -> GitRepo:
         """RepoNotFound when its folder is missing."""
         return GitRepo(self.folder(repo_id), clock=self._clock)
+
+    def main(self, repo_id: int) -> str | None:
+        """The commit that main is at; None when there is no such repository, or it is damaged."""
+        held = peek(self.folder(repo_id), BRANCH + MAIN)
+        try:
+            return held or self.open(repo_id).refs.target(BRANCH + MAIN)
+        except RepoNotFound:
+            return None
 
     def remove(self, repo_id: int) -> None:
         """Remove a repository with its history. Nothing happens when there is none."""

@@ -21,7 +21,7 @@ from lanza.auth import api as auth
 from lanza.auth.guard import Guard
 from lanza.auth.tokens import Authenticator
 from lanza.errors import EngineFailed, LanzaError, NotFound
-from lanza.hub import pages
+from lanza.hub import catalog, pages
 from lanza.hub.api import (
     commit,
     gating,
@@ -114,6 +114,7 @@ def _with_upstream(app: ASGIApp, hub: Hub, settings: ServerSettings) -> ASGIApp:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    await run_in_threadpool(catalog.repair, app.state.hub)
     yield
     await run_in_threadpool(app.state.downloads.write)
     await run_in_threadpool(app.state.database.close)
