@@ -28,6 +28,7 @@ from lanza.errors import NotFound, RepoNotFound, Unavailable
 from lanza.hub.hub import Hub
 from lanza.hub.incoming import PIECE
 from lanza.hub.lfs import grant
+from lanza.hub.multipart import PARTS, files_of
 from lanza.hub.records import Blob, Multipart, Repo, RepoBlob, Xorb
 from lanza.hub.refs import BRANCH, Refs
 from lanza.hub.xet.chunks import Chunks
@@ -134,7 +135,7 @@ def usage(hub: Hub) -> Usage:
     reached = select(func.coalesce(func.sum(Blob.size), 0)).join(RepoBlob, RepoBlob.sha256 == Blob.sha256)
     with hub.database.reading() as session:
         logical = session.scalar(reached) or 0
-    waiting = sum(_size(path) for name in ("xorbs", "parts") for path in _files(hub.blobs.staging / name))
+    waiting = sum(_size(path) for name in ("xorbs", PARTS) for path in _files(hub.blobs.staging / name))
     return Usage(logical=logical, stored=sum(size for _, size in hub.blobs.all()), waiting=waiting)
 
 
@@ -237,18 +238,20 @@ def _lies_in(packed: bytes, removed: Container[str]) -> bool:
 
 def _remove_uploads(hub: Hub, limit: datetime) -> int:
     """Remove parts and xorbs of uploads that were given up. Gives the number of files."""
-    parts, xorbs = hub.blobs.staging / "parts", hub.blobs.staging / "xorbs"
+    parts, xorbs = hub.blobs.staging / PARTS, hub.blobs.staging / "xorbs"
     with hub.database.writing() as session:
-        begun = session.scalars(select(Multipart).where(Multipart.created_at <= limit))
-        for upload in [it for it in begun if _is_old(parts / it.id, limit)]:
+        old = session.scalars(select(Multipart).where(Multipart.created_at <= limit))
+        for upload in [it for it in old if all(_is_old(path, limit) for path in files_of(hub, it.id))]:
             session.delete(upload)
         session.flush()
-        kept = {parts / name for name in session.scalars(select(Multipart.id))}
+        kept = {
+            path for upload_id in session.scalars(select(Multipart.id)) for path in files_of(hub, upload_id)
+        }
     kept |= _keep_xorbs(hub, limit)
-    old = [path for path in [*_files(parts), *_files(xorbs)] if path not in kept and _is_old(path, limit)]
-    for path in old:
+    gone = [path for path in [*_files(parts), *_files(xorbs)] if path not in kept and _is_old(path, limit)]
+    for path in gone:
         path.unlink(missing_ok=True)
-    return len(old)
+    return len(gone)
 
 
 def _keep_xorbs(hub: Hub, limit: datetime) -> set[Path]:

@@ -18,7 +18,7 @@ from hub_parts import keep, push
 from hub_records import model
 from lanza.database import now
 from lanza.errors import RepoNotFound
-from lanza.hub import collect, lfs, repos
+from lanza.hub import collect, lfs, multipart, repos
 from lanza.hub.collect import Collected
 from lanza.hub.git import Delete, Put, PutLarge
 from lanza.hub.hub import Hub
@@ -265,17 +265,19 @@ def test_files_of_xorbs_and_parts_that_nobody_knows_go(hub: Hub) -> None:
 
 def test_uploads_in_parts_that_were_given_up_go(hub: Hub, becas: int) -> None:
     with hub.database.writing() as session:
-        begun = lfs.begin_parts(session, becas, Large(sha256=SHA256, size=len(CONTENT))).id
-    path = lfs.parts_path(hub, begun)
+        begun = multipart.begin_parts(session, becas, Large(sha256=SHA256, size=len(CONTENT))).id
+    path, come = multipart.files_of(hub, begun)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"x")
+    come.write_bytes(b"\1")
     pass_time(hub)
     os.utime(path)  # a part has just come
     assert collect.collect(hub, older_than=DAY).uploads == 0
     assert path.exists()
+    assert come.exists()
     pass_time(hub)
-    assert collect.collect(hub, older_than=DAY).uploads == 1
-    assert not path.exists()
+    assert collect.collect(hub, older_than=DAY).uploads == 2
+    assert not list(path.parent.iterdir())
     with hub.database.reading() as session:
         assert session.get(Multipart, begun) is None
 
