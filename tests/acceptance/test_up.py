@@ -93,6 +93,11 @@ def test_a_port_that_is_taken_is_said_to_be(server: Hub, tmp_path: Path) -> None
     assert "--port" in done.stderr
 
 
+def test_a_time_that_is_none_is_refused(tmp_path: Path) -> None:
+    done = lanza(tmp_path, "up", "--data", tmp_path / "data", "--collect-every", "soon", code=2)
+    assert "--collect-every wants a number" in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_in_peace_and_starts_again_with_all_it_had(tmp_path: Path, number: int) -> None:
     with hub(tmp_path / "data", "--no-upstream") as first:

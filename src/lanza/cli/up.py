@@ -53,9 +53,14 @@ def up(
     new_admin_token: Annotated[
         bool, typer.Option("--new-admin-token", help="Replace the administrator's first token.")
     ] = False,
+    collect_every: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="Remove what nobody needs so often: 12h, 1d, 1w. 0 is never."),
+    ] = "1d",
     drain: Annotated[float, typer.Option(min=1, help="Seconds for the last requests when stopped.")] = 30,
 ) -> None:
     """Start the server: a Hub that huggingface_hub, transformers and git push to and pull from."""
+    from lanza.cli.duration import duration
     from lanza.cli.extras import needs
 
     with needs("server"):
@@ -76,6 +81,7 @@ def up(
         limits=HubLimits(account_bytes=None if quota is None else size(quota, "--quota")),
         refused=kinds(refuse),
         upstream=None if no_upstream else upstream or PUBLIC_HUB,
+        collect_every=None if collect_every == "0" else duration(collect_every, "--collect-every"),
         drain=drain,
     )
     _log_to_stderr()

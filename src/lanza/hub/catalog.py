@@ -12,11 +12,8 @@ behind by comparing, however they got there. It is called before a server answer
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pygit2
@@ -25,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from lanza.database import now
 from lanza.errors import LanzaError
+from lanza.hub.bare import size_of
 from lanza.hub.evidence import gather
 from lanza.hub.facts import Facts, facts_of
 from lanza.hub.git import GitRepo
@@ -114,7 +112,7 @@ def _read(hub: Hub, git: GitRepo, repo_id: int, kind: Kind, commit: Commit) -> _
         commit=commit.oid,
         facts=facts_at(hub, git, kind, commit),
         findings=inspect(hub, repo_id, commit),
-        git_bytes=_bytes_below(git.folder),
+        git_bytes=size_of(git.folder),
     )
 
 
@@ -138,16 +136,6 @@ def _write_tags(session: Session, repo_id: int, tags: tuple[str, ...]) -> None:
     if gone := before - set(tags):
         session.execute(delete(RepoTag).where(RepoTag.repo_id == repo_id, RepoTag.tag.in_(gone)))
     session.add_all(RepoTag(repo_id=repo_id, tag=tag) for tag in tags if tag not in before)
-
-
-def _bytes_below(folder: Path) -> int:
-    """What the files in a folder hold, while others may be removed from it."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(FileNotFoundError):
-                total += Path(parent, name).stat().st_size
-    return total
 
 
 def _large_bytes(session: Session, repo_id: int) -> int:

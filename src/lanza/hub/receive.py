@@ -57,8 +57,8 @@ class Incoming:
         self._repo = repo
         self._folder = repo.folder / f"{INCOMING}{secrets.token_hex(8)}"
         self._packs = self._folder / "pack"
-        self._folder.mkdir()
-        self._packs.mkdir()
+        with writing(repo.folder):  # who prunes then sees it, and leaves alone what the push may build upon
+            self._packs.mkdir(parents=True)
         self._variables = {
             "GIT_OBJECT_DIRECTORY": str(self._folder),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repo.folder / "objects"),

@@ -7,6 +7,7 @@ the next repository of that number replaces.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -72,6 +73,17 @@ def remove(hub: Hub, caller: Principal, name: RepoName) -> None:
         repo = _find_exactly(session, caller, name)
         session.delete(repo)
     hub.git.remove(repo.id)  # nobody else will ever have this number
+
+
+def leaving(hub: Hub, session: Session, account: Account) -> Callable[[], None]:
+    """What is left to do once an account is removed: records of repositories go with it, and files do not."""
+    numbers = list(session.scalars(select(Repo.id).where(Repo.owner_id == account.id)))
+
+    def finish() -> None:
+        for number in numbers:
+            hub.git.remove(number)
+
+    return finish
 
 
 def move(hub: Hub, caller: Principal, name: RepoName, to: RepoName) -> RepoName:

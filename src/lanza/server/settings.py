@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,8 @@ class ServerSettings:
 
     `proxies` are the networks whose X-Forwarded headers are believed. `upstream` is the hub that is asked
     for models which are unknown here, or None. `refused` are kinds of findings that no push may bring.
-    `drain` is how many seconds the last requests get.
+    What nobody needs is removed about every `collect_every`, or never with None. `drain` is how many seconds
+    the last requests get.
     """
 
     data: Path
@@ -37,6 +39,7 @@ class ServerSettings:
     upstream: str | None = PUBLIC_HUB
     limits: HubLimits = field(default_factory=HubLimits)
     refused: frozenset[str] = frozenset()
+    collect_every: timedelta | None = timedelta(days=1)
     drain: float = 30
 
     def __post_init__(self) -> None:

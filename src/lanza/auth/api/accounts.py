@@ -102,9 +102,7 @@ def change_account(
 def remove_account(parts: PartsDep, caller: CallerDep, name: str) -> None:
     """Remove a user or an organization with tokens and repositories."""
     require_rules(caller)
-    with parts.database.writing() as session:
-        accounts.remove(session, name)
-    parts.authenticator.forget()
+    _remove(parts, name)
 
 
 @router.post("/orgs", status_code=201)
@@ -124,9 +122,16 @@ def make_org(
 def remove_org(parts: PartsDep, caller: CallerDep, org: str) -> None:
     """Remove an organization with its repositories."""
     require_rules(caller)
+    _remove(parts, org, "org")
+
+
+def _remove(parts: Parts, name: str, kind: str | None = None) -> None:
     with parts.database.writing() as session:
-        accounts.remove(session, accounts.get(session, org, "org").name)
+        account = accounts.get(session, name, kind)
+        finish = parts.leaving(session, account)
+        accounts.remove(session, account.name)
     parts.authenticator.forget()
+    finish()
 
 
 @router.put("/orgs/{org}/members/{user}", status_code=204)
