@@ -30,6 +30,7 @@ from lanza.hub.hub import Hub
 from lanza.hub.inspection import inspect
 from lanza.hub.names import Kind
 from lanza.hub.objects import Commit
+from lanza.hub.postings import note, terms_of
 from lanza.hub.records import Blob, Repo, RepoBlob, RepoTag
 from lanza.hub.refs import MAIN
 
@@ -120,6 +121,8 @@ def _write(session: Session, repo: Repo, reading: _Reading) -> None:
     if repo.head != reading.commit:
         repo.updated_at = now()
     facts = reading.facts
+    tags = set(session.scalars(select(RepoTag.tag).where(RepoTag.repo_id == repo.id)))
+    terms = terms_of(repo, tags)
     repo.head = reading.commit
     repo.pipeline_tag = facts.pipeline_tag
     repo.library = facts.library
@@ -128,11 +131,11 @@ def _write(session: Session, repo: Repo, reading: _Reading) -> None:
     repo.facts = dict(facts.details)
     repo.findings = reading.findings
     repo.stored_bytes = reading.git_bytes + _large_bytes(session, repo.id)
-    _write_tags(session, repo.id, facts.tags)
+    _write_tags(session, repo.id, tags, facts.tags)
+    note(session, repo, terms, terms_of(repo, facts.tags))
 
 
-def _write_tags(session: Session, repo_id: int, tags: tuple[str, ...]) -> None:
-    before = set(session.scalars(select(RepoTag.tag).where(RepoTag.repo_id == repo_id)))
+def _write_tags(session: Session, repo_id: int, before: set[str], tags: tuple[str, ...]) -> None:
     if gone := before - set(tags):
         session.execute(delete(RepoTag).where(RepoTag.repo_id == repo_id, RepoTag.tag.in_(gone)))
     session.add_all(RepoTag(repo_id=repo_id, tag=tag) for tag in tags if tag not in before)

@@ -24,7 +24,8 @@ from lanza.hub.access import check_content, find_repo, name_of
 from lanza.hub.catalog import refresh
 from lanza.hub.hub import Hub
 from lanza.hub.names import RepoName, check_repo_name
-from lanza.hub.records import Like, Redirect, Repo, RepoBlob
+from lanza.hub.postings import note, terms_of
+from lanza.hub.records import Like, Redirect, Repo, RepoBlob, RepoTag
 
 VISIBILITIES: Final = ("public", "private")
 GATES: Final = ("", "auto", "manual")
@@ -63,6 +64,7 @@ def create(
     with hub.database.writing() as session:
         repo = _add(session, caller, name, visibility=visibility, settings=settings or {})
         hub.git.create(repo.id, author=caller.name)
+        note(session, repo, frozenset(), terms_of(repo))
     refresh(hub, repo.id)
     return name_of(repo)
 
@@ -71,6 +73,8 @@ def remove(hub: Hub, caller: Principal, name: RepoName) -> None:
     """Remove a repository for good, with its history. Its blobs stay until they are collected."""
     with hub.database.writing() as session:
         repo = _find_exactly(session, caller, name)
+        tags = session.scalars(select(RepoTag.tag).where(RepoTag.repo_id == repo.id))
+        note(session, repo, terms_of(repo, tags), frozenset())
         session.delete(repo)
     hub.git.remove(repo.id)  # nobody else will ever have this number
 
@@ -95,12 +99,14 @@ def move(hub: Hub, caller: Principal, name: RepoName, to: RepoName) -> RepoName:
             check_repo_name(to.name)
             repo.name = to.name  # another case of the same letters
             return name_of(repo)
+        terms = terms_of(repo)
         owner = _claim(session, caller, to)
         if owner.id != repo.owner_id:
             check_room(session, hub, owner, repo.stored_bytes)
         repo.namespace, repo.name, repo.key, repo.owner_id = owner.name, to.name, to.key, owner.id
         session.add(Redirect(kind=before.kind.value, key=before.key, repo_id=repo.id))
         _take(session, to)
+        note(session, repo, terms, terms_of(repo))
         return name_of(repo)
 
 
@@ -116,6 +122,7 @@ def duplicate(
         check_room(session, hub, session.get_one(Account, repo.owner_id), source.stored_bytes)
         _share_blobs(session, source.id, repo.id)
         hub.git.copy(source.id, repo.id)
+        note(session, repo, frozenset(), terms_of(repo))
     refresh(hub, repo.id)
     return name_of(repo)
 
@@ -123,12 +130,14 @@ def duplicate(
 def change(session: Session, caller: Principal, name: RepoName, changes: Changes) -> Repo:
     """Change settings. BadRequest for values that they do not have."""
     repo = find_repo(session, caller, name, scope=Scope.WRITE)
+    terms = terms_of(repo)
     if changes.visibility is not None:
         repo.visibility = check_visibility(changes.visibility)
     if changes.gated is not None:
         if changes.gated not in GATES:
             raise BadRequest(f"`gated` is auto, manual or false, and not {changes.gated!r}.")
         repo.gated = changes.gated
+    note(session, repo, terms, terms_of(repo))
     return repo
 
 
