@@ -49,25 +49,33 @@ class Hub:
 def hub(data: Path) -> Iterator[Hub]:
     """Start a Hub over `data`, which is emptied, and stop it at the end whatever happens."""
     shutil.rmtree(data, ignore_errors=True)
+    try:
+        with started(data) as (url, pid):
+            admin = (data / "admin.token").read_text().strip()
+            _call(url, admin, "users", {"name": USER, "password": "a long pass phrase"})
+            made = _call(url, admin, "tokens", {"user": USER, "name": "bench", "role": "write"})
+            yield Hub(url=url, token=made["token"], pid=pid)
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+@contextmanager
+def started(data: Path, *options: str) -> Iterator[tuple[str, int]]:
+    """`lanza up` over `data` as it is: its address and its process, stopped at the end whatever happens."""
     data.parent.mkdir(parents=True, exist_ok=True)
     log = data.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lanza", "up", "--port", "0", "--data", str(data)],
+            [sys.executable, "-m", "lanza", "up", "--port", "0", "--data", str(data), *options],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
-            url = _ready(process, log)
-            admin = (data / "admin.token").read_text().strip()
-            _call(url, admin, "users", {"name": USER, "password": "a long pass phrase"})
-            made = _call(url, admin, "tokens", {"user": USER, "name": "bench", "role": "write"})
-            yield Hub(url=url, token=made["token"], pid=process.pid)
+            yield _ready(process, log), process.pid
         finally:
             stop(process)
-            shutil.rmtree(data, ignore_errors=True)
 
 
 def _ready(process: subprocess.Popen[bytes], log: Path) -> str:
