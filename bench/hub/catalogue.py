@@ -1,7 +1,8 @@
 """Records of many repositories, as a Hub might have them after years: drawn from a seed, written in bulk.
 
 What is common and what is rare is as uneven as on a public Hub: few owners have much, most tags are on few
-repositories and some on half of them. Everything is in the database and nothing in git: lists ask no more.
+repositories and some on half of them. Everything is in the database and nothing in git, so that records name
+no commit: lists ask no more, and the server finds nothing to repair when it starts.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def _repository(
         "id": number, "kind": kind, "key": f"{drawn['owner']}/{name}", "namespace": drawn["owner"],
         "name": name, "visibility": "private" if chance.random() < 0.1 else "public",
         "gated": "auto" if chance.random() < 0.03 else "", "settings": {},
-        "created_at": created, "updated_at": updated, "head": f"{number:040x}",
+        "created_at": created, "updated_at": updated, "head": None,
         "downloads": int(chance.paretovariate(0.7)), "likes": int(chance.paretovariate(1)) - 1,
         "stored_bytes": chance.randrange(10**9), "card": card, "facts": {"config": {"model_type": "x" * 300}},
         "findings": [], **values,

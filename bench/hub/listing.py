@@ -116,12 +116,12 @@ def measure(
         servers = []
         for size, name in zip(sizes, databases, strict=True):
             servers.append(stack.enter_context(_serving(work / str(size), size, urls.get(name))))
-        queries = {**{name: _path(query) for name, query in QUERIES.items()}}
+        queries = {name: address(query) for name, query in QUERIES.items()}
         found = {name: _compare(servers, [path] * len(servers), rounds) for name, path in queries.items()}
         found["everything, to the administrator"] = _compare(
-            servers, [_path("")] * len(servers), rounds, as_admin=True
+            servers, [address("")] * len(servers), rounds, as_admin=True
         )
-        deep = [_tenth(server, _path("filter=transformers,safetensors&limit=5")) for server in servers]
+        deep = [_tenth(server, address("filter=transformers,safetensors&limit=5")) for server in servers]
         found["a page further on, of two common tags"] = _compare(servers, deep, rounds)
     return {"sizes": list(sizes), "database": "PostgreSQL" if postgres else "SQLite", "queries": found}
 
@@ -163,7 +163,8 @@ def _compare(
     }
 
 
-def _path(query: str) -> str:
+def address(query: str) -> str:
+    """Where a query is asked: of models, unless it names datasets."""
     kind, mark, rest = query.rpartition("?")
     limit = "" if "limit=" in rest else f"&limit={LIMIT}"
     return f"/api/{kind if mark else 'models'}?{rest}{limit}"
