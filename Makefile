@@ -43,6 +43,7 @@ soak: $(SETUP) ## Run the soak tests in full
 
 bench: $(BENCH) ## Measure against peers, side by side in one run
 	.venv/bin/python bench/run.py
+	.venv/bin/python bench/hub/run.py
 
 format: $(SETUP) ## Put the code into shape
 	.venv/bin/ruff check --fix .
@@ -86,9 +87,9 @@ $(BENCH): $(SETUP)
 # Programs that tests and load use: from the system's packages where that is allowed, else named.
 .PHONY: tools
 tools:
-	@for tool in git-lfs wrk bwrap; do \
+	@for tool in git-lfs wrk bwrap nginx; do \
 		command -v $$tool >/dev/null && continue; \
-		package=$$(echo $$tool | sed 's/^bwrap$$/bubblewrap/'); \
+		case $$tool in bwrap) package=bubblewrap;; nginx) package=nginx-light;; *) package=$$tool;; esac; \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$package; } >/dev/null 2>&1; \
 		fi; \

@@ -16,8 +16,9 @@ from typing import Final
 import numpy as np
 
 from contestants import HERE, LANZA, TUTORIAL, Contestant, environment
-from rounds import say
-from servers import ServerFailed, serving
+from processes import ServerFailed
+from progress import say
+from servers import serving
 from subject import Subject, cosine
 
 SCRIPT: Final = HERE / "script.py"

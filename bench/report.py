@@ -1,19 +1,18 @@
 """From the record of a run to tables: pure, so that a page can be made again from results.json alone.
 
-A ratio is taken within one round, between turns that were near in time; what is shown is the median of the
-rounds and, in brackets, the least and the most. Absolute figures are medians over the rounds.
+Absolute figures are medians over the rounds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-BEGIN: Final = "<!-- Written by bench/run.py; what stands between these marks is lost at its next run. -->"
-END: Final = "<!-- End of what bench/run.py writes. -->"
+from goals import HEAD, Goal, Spread, Verdict, missed
+from page import Marks, busy_words, machine_words, table, versions
+
+MARKS: Final = Marks(script="bench/run.py")
 
 TITLES: Final[Mapping[str, str]] = {
     "bare": "bare loop, forward pass only",
@@ -25,40 +24,6 @@ TITLES: Final[Mapping[str, str]] = {
 }
 
 Record = Mapping[str, Any]
-Row = Sequence[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """The middle, the least and the most of the rounds."""
-
-    middle: float
-    least: float
-    most: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        return cls(middle=median(values), least=min(values), most=max(values))
-
-    def text(self, form: str) -> str:
-        return f"{self.middle:{form}} ({self.least:{form}}–{self.most:{form}})"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Goal:
-    """A bound on the median, and how to say it. `most` says whether the bound is from above."""
-
-    what: str
-    bound: float
-    most: bool
-    form: str
-
-    def met(self, spread: Spread) -> bool:
-        return spread.middle <= self.bound if self.most else spread.middle >= self.bound
-
-    @property
-    def words(self) -> str:
-        return f"{'≤' if self.most else '≥'} {self.bound:{self.form}}"
 
 
 OF_THE_LOOP: Final = Goal(what="requests/s, of the bare loop's", bound=0.85, most=False, form=".2f")
@@ -67,20 +32,6 @@ OF_PEERS: Final = Goal(what="requests/s, of the better peer's", bound=2.0, most=
 OF_TUTORIAL: Final = Goal(what="requests/s, of FastAPI + transformers'", bound=12.0, most=False, form=".1f")
 COLD_SCRIPT: Final = Goal(what="cold start, of the bare script's", bound=3.0, most=True, form=".2f")
 COLD_TUTORIAL: Final = Goal(what="cold start, of FastAPI + transformers'", bound=1 / 6, most=True, form=".3f")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """A goal, where it was measured, and what came out."""
-
-    goal: Goal
-    where: str
-    spread: Spread
-
-    @property
-    def row(self) -> Row:
-        said = "yes" if self.goal.met(self.spread) else "**no**"
-        return (self.where, self.goal.what, self.goal.words, self.spread.text(self.goal.form), said)
 
 
 def verdicts(results: Record) -> list[Verdict]:
@@ -122,14 +73,10 @@ def _serving_verdicts(record: Record) -> Iterable[Verdict]:
 
 def page(results: Record) -> list[str]:
     """The generated part of the page."""
-    missed = [verdict for verdict in verdicts(results) if not verdict.goal.met(verdict.spread)]
+    found = verdicts(results)
     lines = [f"Measured {results['started'][:10]} on {_machine(results)}.", ""]
-    if results["busy"]:
-        lines += ["**The machine was busy with other work: take these figures for nothing.**", ""]
-    if missed:
-        lines += [f"{len(missed)} of {len(verdicts(results))} goals were missed; the table names them.", ""]
-    head = ("where", "what", "goal", "median (least–most)", "met")
-    lines += ["### Against the goals", "", *_table(head, [verdict.row for verdict in verdicts(results)])]
+    lines += [*busy_words(results), *missed(found)]
+    lines += ["### Against the goals", "", *table(HEAD, [verdict.row for verdict in found])]
     for record in results["serving"]:
         lines += ["", f"### {_where(record)}", "", *_figures(record)]
     lines += ["", "### Cold start", "", *_cold(results.get("cold_start") or {})]
@@ -143,12 +90,8 @@ def _where(record: Record) -> str:
 
 def _machine(results: Record) -> str:
     machine = results["machine"]
-    virtual = "virtual " if machine["virtual"] else ""
-    versions = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     return (
-        f"{machine['cpu']} ({machine['cpu_model']}; {', '.join(machine['instructions'])}), "
-        f"{machine['cores']} {virtual}cores, {machine['memory_gib']:g} GiB, governor {machine['governor']}, "
-        f"{machine['system']}, Python {machine['python']}, {machine['wrk']}; {versions}. "
+        f"{machine_words(machine)}, {machine['wrk']}; {versions(machine['packages'])}. "
         f"{results['rounds']} rounds of {results['seconds']:g} s each; load average at the start "
         f"{results['load_average']:.2f}; the hypervisor took {results['stolen_seconds']:.0f} CPU seconds"
     )
@@ -180,7 +123,7 @@ def _figures(record: Record) -> list[str]:
             )
         )
     head = ("", "per second", "p50 ms", "p99 ms", "CPU ms each", "Lanza's rate, times this")
-    return [*_table(head, rows), "", *_settings(record)]
+    return [*table(head, rows), "", *_settings(record)]
 
 
 def _latency(name: str, record: Record, value: float) -> str:
@@ -200,19 +143,4 @@ def _settings(record: Record) -> list[str]:
 def _cold(cold: Mapping[str, Sequence[float]]) -> list[str]:
     titles = {"script": "bare script", "lanza": "**Lanza**", "tutorial": "FastAPI + transformers"}
     rows = [(titles[name], Spread.of(seconds).text(".3f")) for name, seconds in cold.items() if seconds]
-    return _table(("", "seconds from process start to first right answer"), rows)
-
-
-def _table(head: Row, rows: Iterable[Row]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
-
-
-def write_page(path: Path, results: Record) -> None:
-    """Put the tables between the marks of a page that has them."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path} has lost the marks between which the tables stand.")
-    tables = "\n".join(["", "", *page(results), "", ""])
-    path.write_text(f"{before}{BEGIN}{tables}{END}{after}", encoding="utf-8")
+    return table(("", "seconds from process start to first right answer"), rows)

@@ -6,7 +6,6 @@ round. A server is started anew for each turn, has its answers checked, is warme
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Any
 from bare import SCOUTING_SECONDS, Setting, run_loop, scout
 from contestants import ALL, Contestant, Settings
 from load import LOADS, Figures, Load, NothingAnswered, run_wrk
+from progress import say
 from servers import check_all, serving
 from subject import Subject
 
@@ -96,7 +96,3 @@ def turn(contestant: Contestant, subject: Subject, load: Load, plan: Plan, setti
         figures = send(plan.seconds)
         answers = figures.per_second * plan.seconds
         return replace(figures, cpu_ms=(running.cpu_seconds() - before) * 1e3 / answers)
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`make bench`: Lanza against the bare onnxruntime loop and against its peers, side by side in one run.
+"""Serving, measured: Lanza against the bare onnxruntime loop and against its peers, side by side in one run.
 
 Writes bench/results.json and the tables of docs/benchmarks.md when the run was a whole one on a quiet machine
 (or with --write); else only prints them. `--tune` searches the peers' best settings first and keeps them in
@@ -23,8 +23,9 @@ import tune
 from cold import measure_cold_starts
 from contestants import ALL, Contestant, Settings
 from load import LOADS, Load, LoadFailed
-from rounds import Plan, measure_all, say
-from servers import ServerFailed
+from processes import ServerFailed
+from progress import may_begin, say
+from rounds import Plan, measure_all
 from subject import PRECISIONS, Subject, prepare
 
 ROOT: Final = Path(__file__).parent.parent
@@ -57,13 +58,13 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     given = arguments()
     if given.page:
-        report.write_page(PAGE, json.loads(RESULTS.read_text()))
+        report.MARKS.write(PAGE, report.page(json.loads(RESULTS.read_text())))
         return 0
     if shutil.which("wrk") is None:
         say("wrk is not here: apt-get install wrk")
         return 1
     busy = machine.load_average() > machine.QUIET
-    if busy and not _go_on(force=given.force):
+    if not may_begin(force=given.force):
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped on the way out
     WORK.mkdir(parents=True, exist_ok=True)
@@ -79,13 +80,6 @@ def main() -> int:
         return 1
     _finish(results, given, busy=busy)
     return 0
-
-
-def _go_on(*, force: bool) -> bool:
-    found = machine.load_average()
-    say(f"THIS MACHINE IS BUSY: its load average is {found:.2f}, and a run wants {machine.QUIET} at most.")
-    say("Going on: the figures will be wrong." if force else "Try again when it is quiet, or use --force.")
-    return force
 
 
 def _plan(given: argparse.Namespace) -> Plan:
@@ -141,7 +135,7 @@ def _finish(results: dict[str, Any], given: argparse.Namespace, *, busy: bool) -
     target = RESULTS if keep else WORK / "results.json"
     target.write_text(json.dumps(results, indent=1) + "\n")
     if keep:
-        report.write_page(PAGE, results)
+        report.MARKS.write(PAGE, report.page(results))
     print("\n".join(report.page(results)))
     say(f"Written to {target.relative_to(ROOT)}" + (f" and {PAGE.relative_to(ROOT)}." if keep else "."))
 

@@ -1,41 +1,29 @@
-"""Servers as processes: started in a session of their own, asked until they answer right, always stopped.
-
-Stopping is SIGTERM, then SIGKILL for the whole group and for every descendant that was seen: some frameworks
-give their workers sessions of their own, which a signal to the group would miss.
-"""
+"""Contestants as processes, each in a session of its own, asked until it answers right, always stopped."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
 
 from contestants import Contestant, Settings, Stand, for_stand
+from processes import ServerFailed, cpu_seconds, free_port, last_words, listens, stop
 from subject import LEAST_COSINE, Subject, cosine, original
 
 POLL: Final = 0.005
 """Seconds between two looks at a server that is starting: what a cold start may be wrong by."""
 
 PATIENCE: Final = 120.0
-TERM_SECONDS: Final = 10.0
 TOGETHER: Final = 32
-
-
-class ServerFailed(Exception):
-    """It died, did not come up, or answered wrongly; the message has its last words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +42,7 @@ class Running:
 
     def cpu_seconds(self) -> float:
         """What it and its workers have computed so far."""
-        root = psutil.Process(self.pid)
-        times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
-        return float(sum(it.user + it.system for it in times))
+        return cpu_seconds(self.pid)
 
 
 @contextmanager
@@ -87,30 +73,6 @@ def serving(
             stop(process)
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    family: list[psutil.Process] = []
-    with suppress(psutil.NoSuchProcess):
-        family = psutil.Process(process.pid).children(recursive=True)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(TERM_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for child in family:
-        with suppress(psutil.NoSuchProcess):
-            child.kill()
-    process.wait()
-    psutil.wait_procs(family, timeout=TERM_SECONDS)
-
-
 def _first_answer(
     process: subprocess.Popen[bytes],
     contestant: Contestant,
@@ -124,7 +86,7 @@ def _first_answer(
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise ServerFailed(f"{contestant.title} ended with {process.returncode}: {last_words(log)}")
-        if _listens(port):
+        if listens(port):
             status, answer = ask(port, contestant.path, body)
             if status == 200:
                 check(contestant, answer, subject, tokens, 0)
@@ -133,11 +95,6 @@ def _first_answer(
                 raise ServerFailed(f"{contestant.title} answered {status}: {answer[:300]!r}")
         time.sleep(POLL)
     raise ServerFailed(f"{contestant.title} gave no answer in {PATIENCE:g} s: {last_words(log)}")
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def ask(port: int, path: str, body: bytes) -> tuple[int, bytes]:
@@ -181,7 +138,3 @@ def check_all(running: Running, subject: Subject, tokens: int, *, together: int 
 
     with ThreadPoolExecutor(together) as pool:
         list(pool.map(one, range(len(subject.texts[tokens]))))
-
-
-def last_words(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from contestants import TUNED, Contestant, Settings
 from load import Figures, Load, LoadFailed
-from rounds import Plan, say, turn
-from servers import ServerFailed
+from processes import ServerFailed
+from progress import say
+from rounds import Plan, turn
 from subject import Subject
 
 FILE: Final = Path(__file__).with_name("tuned.json")

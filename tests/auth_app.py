@@ -52,6 +52,7 @@ class AuthApp:
         state.database = self.database
         state.authenticator = Authenticator(self.database, clock=self.clock)
         state.guard = Guard(self.clock)
+        state.leaving = lambda session, account: lambda: None
         state.signer = Signer(b"k" * 32, clock=self.clock)
         self.app.include_router(api.router)
         self.app.add_exception_handler(LanzaError, _refuse)

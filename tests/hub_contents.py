@@ -29,9 +29,11 @@ class ContentServer(Server):
 
 
 @contextmanager
-def serving(folder: Path, *, limits: HubLimits | None = None) -> Iterator[ContentServer]:
+def serving(
+    folder: Path, *, limits: HubLimits | None = None, refused: frozenset[str] = frozenset()
+) -> Iterator[ContentServer]:
     """A server over `folder`, asked without sockets."""
-    settings = ServerSettings(data=folder, upstream=None, limits=limits or HubLimits())
+    settings = ServerSettings(data=folder, upstream=None, limits=limits or HubLimits(), refused=refused)
     with DataFolder(path=settings.data).held():
         hub = open_hub(settings)
         inner: Any = application(hub, settings, {})

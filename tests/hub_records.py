@@ -13,6 +13,7 @@ from lanza.auth.principal import Grant, Principal, Role, Scope
 from lanza.auth.records import Account
 from lanza.database import Base, Database
 from lanza.hub.names import Kind, RepoName
+from lanza.hub.postings import note, terms_of
 from lanza.hub.records import Repo, RepoTag
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,4 +73,5 @@ def repo(session: Session, name: str, *tags: str, kind: str = "model", age: int 
     session.add(made)
     session.flush()
     session.add_all(RepoTag(repo_id=made.id, tag=tag) for tag in tags)
+    note(session, made, frozenset(), terms_of(made, tags))
     return made

@@ -10,6 +10,7 @@ The tree, each with its code and status:
     │   └── ConversionFailed    conversion_failed   422        the export is missing or does not agree
     ├── BadRequest              bad_request         400        the request does not say what it must
     │   ├── InputTooLong        input_too_long      400        more tokens than the model has positions
+    │   ├── PushRefused         push_refused        400        a policy refuses what the push brings
     │   ├── Unauthorized        unauthorized        401        no token, or one that is not good
     │   ├── Forbidden           forbidden           403        not with this token, not from this site
     │   │   ├── Gated           gated               403        ask for access to this repository first
@@ -113,6 +114,12 @@ class InputTooLong(BadRequest):
         super().__init__(
             f"`{what}` has {tokens} tokens and this model takes at most {limit}: shorten it, or {instead}."
         )
+
+
+class PushRefused(BadRequest):
+    """A policy of the server or the namespace refuses what the push brings."""
+
+    code = "push_refused"
 
 
 class Unauthorized(BadRequest):

@@ -20,6 +20,7 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
 from hubs import Hub, User, hub
+from lanza.server.folder import DataFolder
 from serving import ROOT
 
 OLD = "2020-01-01 00:00:00.000000"
@@ -213,6 +214,8 @@ def test_what_cannot_be_asked_for_is_said_in_a_line(server: Hub, ana: User, tmp_
     for verb in ("verify", "collect"):
         assert "--data" in lanza(verb, "--data", nothing, code=2)
     assert "12h" in lanza("collect", "--older-than", "soon", "--data", server.data, code=2)
+    with DataFolder(path=server.data).collecting():
+        assert "just now" in lanza("collect", "--data", server.data, code=2)
     assert "name the server's data folder" in lanza("backup", tmp_path / "copy", "--data", nothing, code=2)
     assert "empty folder" in lanza("backup", full, "--data", server.data, code=2)
     assert "elsewhere" in lanza("backup", server.data / "copy", "--data", server.data, code=2)

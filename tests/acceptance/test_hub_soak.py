@@ -85,7 +85,7 @@ class History:
         return Push(
             title=f"push {number}",
             small={f"notes/{number}/{i}.txt": noise.randbytes(200).hex().encode() for i in range(8)}
-            | {"README.md": f"---\nlicense: mit\n---\n# Push {number}\n".encode()},
+            | {"README.md": f"---\ntags: [push-{number}]\n---\n".encode()},
             large={f"weights-{number % 3}.bin": noise.randbytes(LARGE)},
             parent=self.known[-1][0] if number % 2 and self.known else None,
         )
@@ -128,11 +128,17 @@ class History:
         assert [it["id"] for it in reversed(listed)][1 : len(titles) + 1] == [oid for oid, _ in self.known]
         branches = self.ask("GET", f"/api/models/{REPO}/refs")["branches"]
         assert branches == [{"name": "main", "ref": "refs/heads/main", "targetCommit": listed[0]["id"]}]
+        assert self.listed(listed[0]["title"]) == [REPO]
+        assert all(self.listed(title) == [] for title in {*titles, "push 0"} - {listed[0]["title"]})
         newest = [(listed[0]["id"], self.pending)] if len(present) > len(titles) else []
         for oid, push in [*self.known[-1:], *newest]:
             if push is not None:
                 self.check_files(oid, push)
         self.check_tree(listed[0]["id"], [push for _, push in [*self.known, *newest] if push is not None])
+
+    def listed(self, title: str) -> list[str]:
+        """What a list finds by the tag that a push with this title gives its repository."""
+        return [it["id"] for it in self.ask("GET", f"/api/models?filter={title.replace(' ', '-')}")]
 
     def check_files(self, oid: str, push: Push) -> None:
         for path, content in {**push.small, **push.large}.items():
@@ -245,6 +251,7 @@ def test_a_kill_during_a_push_by_git_loses_nothing(tmp_path: Path) -> None:
                 ana.run("git", "clone", "-q", git_url(ana), "work")
             ana = User(name="ana", token=ana.token, url=server.url, home=ana.home)
             ana.run("git", "remote", "set-url", "origin", git_url(ana), cwd=work)
+            check_lists(server, ana)
             ana.run("git", "push", "-q", cwd=work)
             check_disk(data)
             begin = time.monotonic()
@@ -255,6 +262,7 @@ def test_a_kill_during_a_push_by_git_loses_nothing(tmp_path: Path) -> None:
             seconds = seconds or time.monotonic() - begin
     with hub(data, "--no-upstream") as server:
         assert ana is not None
+        check_lists(server, ana)
         ana = User(name="ana", token=ana.token, url=server.url, home=ana.home)
         ana.run("git", "remote", "set-url", "origin", git_url(ana), cwd=work)
         ana.run("git", "push", "-q", cwd=work)
@@ -263,6 +271,13 @@ def test_a_kill_during_a_push_by_git_loses_nothing(tmp_path: Path) -> None:
         assert log[0] == log[1]
         assert log[0].count("push") == GIT_KILLS + 1
     check_disk(data)
+
+
+def check_lists(server: Hub, user: User) -> None:
+    """Lists speak of the commit that main is at."""
+    (told,) = server.call("GET", f"/api/models?author={user.name}&full=true", token=user.token)
+    main = server.call("GET", f"/api/models/{user.name}/becas/refs", token=user.token)["branches"][0]
+    assert told["sha"] == main["targetCommit"]
 
 
 def git_url(user: User) -> str:

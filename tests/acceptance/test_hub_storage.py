@@ -8,11 +8,21 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from hub_records import account, repo
 from hubs import Hub, hub
+from lanza.auth.principal import ANONYMOUS
+from lanza.database import Database
+from lanza.hub import search
+from lanza.hub.names import Kind
+from lanza.hub.postings import rebuild
+from lanza.hub.records import Posting
+from lanza.hub.search import Query, find
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
@@ -110,6 +120,40 @@ def test_records_live_in_postgresql(postgres: str, folder: Path, tmp_path: Path)
     assert not (data / "lanza.db").exists()
     with hub(data, "--no-upstream", environment=[f"LANZA_DATABASE={postgres}"]) as server:
         push_and_pull(server, folder, "eva")
+
+
+@pytest.mark.parametrize("few", [0, 1000], ids=["walked", "gathered"])
+def test_lists_are_found_in_postgresql(postgres: str, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    """Either way to a page; repositories that are made at the same moment are all found afterwards."""
+    monkeypatch.setattr(search, "FEW", few)
+    database = Database(postgres)
+    database.migrate()
+    with database.writing() as session:
+        account(session, "ana")
+        repo(session, "ana/other", "en", visibility="private")
+
+    def make(number: int) -> None:
+        with database.writing() as session:
+            repo(session, f"ana/becas-{number}", "es", age=number, parameters=1000 + number)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(make, range(40)))
+    for query, count in (
+        (Query(kind=Kind.MODEL), 40),
+        (Query(kind=Kind.MODEL, tags=["es"], words=["CAS-"], author="Ana", gated=False), 40),
+        (Query(kind=Kind.MODEL, parameters=(1010, 1019), order="likes"), 10),
+        (Query(kind=Kind.MODEL, tags=["en"]), 0),
+    ):
+        with database.reading() as session:
+            found = find(session, ANONYMOUS, query)
+            assert len(found.repos) == count
+    with database.writing() as session:
+        rows = [(it.kind, it.term, it.block, it.bits) for it in session.scalars(select(Posting))]
+        session.expunge_all()
+        rebuild(session)
+        again = [(it.kind, it.term, it.block, it.bits) for it in session.scalars(select(Posting))]
+        assert sorted(again) == sorted(rows)
+    database.close()
 
 
 def test_large_files_live_in_a_bucket(bucket: list[str], folder: Path, tmp_path: Path) -> None:

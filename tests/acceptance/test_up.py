@@ -93,6 +93,11 @@ def test_a_port_that_is_taken_is_said_to_be(server: Hub, tmp_path: Path) -> None
     assert "--port" in done.stderr
 
 
+def test_a_time_that_is_none_is_refused(tmp_path: Path) -> None:
+    done = lanza(tmp_path, "up", "--data", tmp_path / "data", "--collect-every", "soon", code=2)
+    assert "--collect-every wants a number" in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_in_peace_and_starts_again_with_all_it_had(tmp_path: Path, number: int) -> None:
     with hub(tmp_path / "data", "--no-upstream") as first:
@@ -320,9 +325,39 @@ def test_users_are_for_administrators(
     assert "eva" in lanza(boss, "users", "ls").stdout
     token = lanza(boss, "tokens", "create", "x", "--role", "write", "--user", "eva").stdout.strip()
     assert server.call("GET", "/api/whoami-v2", token=token)["name"] == "eva"
+    assert "nothing to change" in lanza(boss, "users", "set", "eva", code=2).stderr
+    assert "500MB, 50GB" in lanza(boss, "users", "set", "eva", "--quota", "much", code=2).stderr
+    lanza(boss, "users", "set", "eva", "--quota", "1KB", "--admin", "--password", input="otra contraseña\n")
+    rows = {row["name"]: row for row in json.loads(lanza(boss, "users", "ls", "--json").stdout)}
+    kept = {name: rows["eva"][name] for name in ("admin", "quota_bytes", "limit_bytes", "stored_bytes")}
+    assert kept == {"admin": True, "quota_bytes": 1000, "limit_bytes": 1000, "stored_bytes": 0}
+    lanza(boss, "users", "set", "eva", "--quota", "none", "--no-admin")
+    assert server.call("GET", "/api/whoami-v2", token=token)["name"] == "eva"
     assert "--yes" in lanza(boss, "users", "rm", "eva", code=2).stderr
     lanza(boss, "users", "rm", "eva", "--yes")
     assert "eva" not in lanza(boss, "users", "ls", "--json").stdout
+
+
+def test_organizations_and_who_belongs_to_them(
+    home: Path, server: Hub, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    boss = tmp_path_factory.mktemp("boss")
+    lanza(boss, "login", server.url, input=f"{server.root}\n")
+    lanza(boss, "users", "add", "leo", "--no-password")
+    lanza(boss, "orgs", "add", "lab", "--owner", "ana", "--full-name", "The Lab")
+    lanza(boss, "orgs", "set", "lab", "--quota", "2.5GB")
+    (row,) = json.loads(lanza(boss, "orgs", "ls", "--json").stdout)
+    assert (row["name"], row["limit_bytes"], row["repositories"]) == ("lab", 2_500_000_000, 0)
+    lanza(home, "orgs", "join", "lab", "leo", "--role", "write")  # ana administers it
+    members = json.loads(lanza(home, "orgs", "members", "lab", "--json").stdout)
+    assert {(one["name"], one["role"]) for one in members} == {("ana", "admin"), ("leo", "write")}
+    lanza(home, "orgs", "leave", "lab", "leo")
+    assert "leo" not in lanza(home, "orgs", "members", "lab").stdout
+    assert "no organization 'ana'" in lanza(boss, "orgs", "rm", "ana", "--yes", code=1).stderr
+    assert lanza(home, "orgs", "rm", "lab", "--yes", code=1).stderr
+    lanza(boss, "orgs", "rm", "lab", "--yes")
+    assert "Nothing here" in lanza(boss, "orgs", "ls").stdout
+    lanza(boss, "users", "rm", "leo", "--yes")
 
 
 # --- the tutorial's command line ---------------------------------------------------------------------------

@@ -8,16 +8,22 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
+from lanza.auth.principal import ANONYMOUS
 from lanza.auth.records import Account, Membership
-from lanza.database import Base, Database, now
+from lanza.database import MIGRATIONS, Base, Database, now
 from lanza.endpoints import records as endpoints
 from lanza.errors import UsageError
-from lanza.hub import records
+from lanza.hub import postings, records, search
+from lanza.hub.names import Kind
+
+OLD_REPOSITORIES = ((1, "public", "", 7_000_000), (4097, "private", "auto", None))
 
 
 @pytest.fixture
@@ -26,6 +32,15 @@ def database(tmp_path: Path) -> Iterator[Database]:
     made.migrate()
     yield made
     made.close()
+
+
+def upgrade(database: Database, revision: str) -> None:
+    """Bring an empty database to the schema of an earlier version."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
 
 
 def account(name: str, created_at: datetime | None = None) -> Account:
@@ -64,6 +79,47 @@ def test_migrating_twice_changes_nothing(database: Database) -> None:
     database.migrate()
     with database.reading() as session:
         assert session.scalars(select(Account.name)).all() == ["ana"]
+
+
+def test_repositories_of_before_there_were_postings_are_found(tmp_path: Path) -> None:
+    """A database of schema 0001, with what it may hold, brought to today's."""
+    made = Database(f"sqlite:///{tmp_path / 'old.db'}")
+    upgrade(made, "0001")
+    with made.engine.begin() as connection:
+        assert "postings" not in inspect(connection).get_table_names()
+        connection.execute(
+            text(
+                "INSERT INTO accounts (id, key, name, kind, full_name, admin, created_at) "
+                "VALUES (1, 'ana', 'Ana', 'user', '', 0, '2026-01-01 00:00:00')"
+            )
+        )
+        for number, visibility, gated, parameters in OLD_REPOSITORIES:
+            row = {"id": number, "visibility": visibility, "gated": gated, "parameters": parameters}
+            connection.execute(
+                text(
+                    "INSERT INTO repos (id, kind, key, namespace, name, owner_id, visibility, gated, "
+                    "settings, created_at, updated_at, downloads, likes, parameters, stored_bytes, facts, "
+                    "findings) VALUES (:id, 'model', 'ana/becas-' || :id, 'Ana', 'Becas-' || :id, 1, "
+                    ":visibility, :gated, '{}', '2026-01-01 00:00:00', '2026-01-01 00:00:00', 0, 0, "
+                    ":parameters, 0, '{}', '[]')"
+                ),
+                row,
+            )
+            connection.execute(text("INSERT INTO repo_tags (repo_id, tag) VALUES (:id, 'es')"), row)
+    made.migrate()
+    with made.writing() as session:
+        query = search.Query(kind=Kind.MODEL, words=["cas-"], tags=["es"])
+        assert [it.name for it in search.find(session, ANONYMOUS, query).repos] == ["Becas-1"]
+        sized = search.Query(kind=Kind.MODEL, parameters=(7_000_000, None), author="ana", gated=False)
+        assert [it.name for it in search.find(session, ANONYMOUS, sized).repos] == ["Becas-1"]
+        rows = [(it.kind, it.term, it.block, it.bits) for it in session.scalars(select(records.Posting))]
+        assert {block for _, _, block, _ in rows} == {0, 1}
+        session.expunge_all()
+        postings.rebuild(session)
+        assert rows == [
+            (it.kind, it.term, it.block, it.bits) for it in session.scalars(select(records.Posting))
+        ]
+    made.close()
 
 
 def test_a_database_of_a_newer_version_is_refused(database: Database) -> None:

@@ -138,7 +138,7 @@ except SystemExit as end:
         ["--help"],
         ["--version"],
         *([verb, "--help"] for verb in ("serve", "doctor", "convert", "up", "login", "env", "shell")),
-        *([verb, "--help"] for verb in ("push", "pull", "ls", "rm", "tokens", "users")),
+        *([verb, "--help"] for verb in ("push", "pull", "ls", "rm", "tokens", "users", "orgs", "policy")),
         ["tokens", "create", "--help"],
     ],
 )

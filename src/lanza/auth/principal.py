@@ -94,6 +94,11 @@ class Principal:
             return scope in _ROLE_SCOPES[self.role]
         return any(grant.covers(namespace, name) and scope in grant.scopes for grant in self.grants)
 
+    def owns(self, namespace: str) -> bool:
+        """Whether this may decide for a namespace: its user, an administrator of it, or the server's."""
+        whole = self.role in (Role.WRITE, Role.ADMIN)
+        return self.rules or (whole and self.memberships.get(namespace.lower()) == "admin")
+
     def require(self, scope: Scope, namespace: str, name: str | None = None) -> None:
         """Unauthorized for nobody, Forbidden for somebody who may not."""
         if self.may(scope, namespace, name):

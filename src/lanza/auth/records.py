@@ -28,6 +28,7 @@ class Account(Base):
     password_hash: Mapped[str | None]
     admin: Mapped[bool] = mapped_column(default=False)
     quota_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    refused: Mapped[list[str]] = mapped_column(JSON, default=list)  # kinds of findings, `hub/policy.py`
     created_at: Mapped[datetime]
 
 

@@ -22,6 +22,8 @@ from lanza.cli.hf import hf
 from lanza.cli.hub import hub
 from lanza.cli.init import init
 from lanza.cli.login import login, logout
+from lanza.cli.orgs import orgs
+from lanza.cli.policy import policy
 from lanza.cli.pull import pull
 from lanza.cli.push import push
 from lanza.cli.repos import ls, rm
@@ -46,7 +48,7 @@ ENDPOINTS: Final = "Endpoints: models that answer"
 ACCESS: Final = "Who you are there"
 VERBS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     MODEL: (doctor, serve, convert),
-    HUB: (up, push, pull, ls, rm),
+    HUB: (up, push, pull, ls, rm, policy),
     ENDPOINTS: (deploy, ps, show, logs, costs, scale, update, rollback, pause, resume, hardware),
     ACCESS: (login, logout, env),
 }
@@ -62,7 +64,8 @@ app.command(rich_help_panel=ACCESS, context_settings=OTHERS)(shell)
 app.command(rich_help_panel=ACCESS, context_settings=OTHERS)(hf)
 app.add_typer(hub, name="hub", help="Look after what the server keeps.", rich_help_panel=HUB)
 app.add_typer(tokens, name="tokens", help="Make, list and revoke tokens.", rich_help_panel=ACCESS)
-app.add_typer(users, name="users", help="Add, list and remove users.", rich_help_panel=ACCESS)
+app.add_typer(users, name="users", help="Add, list, change and remove users.", rich_help_panel=ACCESS)
+app.add_typer(orgs, name="orgs", help="Organizations, and who belongs to them.", rich_help_panel=ACCESS)
 
 
 def _version(wanted: bool) -> None:

@@ -80,7 +80,9 @@ def collect(
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove large files that no commit names any more, and uploads that were given up.
+    """Remove what nobody needs: large files that no commit names, commits that no branch or tag leads to.
+
+    Uploads that were given up go too, and files of repositories that are no more.
 
     The server may run meanwhile: what an upload of the last day needs stays. Less than 1d only works while
     no server runs. It takes two runs, that time apart, until a file is gone: the first one makes sure that
@@ -106,6 +108,7 @@ def collect(
                 raise UsageError(
                     f"--older-than {older_than} may hit uploads that are running: {error}"
                 ) from error
+        stack.enter_context(DataFolder(path=path).collecting())
         stack.enter_context(_spinner("Looking at all commits", quiet=as_json))
         done = collecting.collect(found, older_than=grace)
         usage = collecting.usage(found)
@@ -114,6 +117,7 @@ def collect(
         typer.echo(json.dumps({**asdict(done), **sizes}, indent=2))
         return
     typer.echo(f"{done.blobs} large files removed, {_amount(done.bytes)}, and {done.uploads} of uploads.")
+    typer.echo(f"Git takes {_amount(done.git_bytes)} less; {done.folders} folders of no repository removed.")
     if done.released:
         typer.echo(f"{done.released} more are out of use, and can go {older_than} from now.")
     typer.echo(

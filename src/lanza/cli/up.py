@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lanza.cli.size import size
+
 if TYPE_CHECKING:
     from lanza.server.settings import ServerSettings
 
@@ -36,17 +38,35 @@ def up(
         str | None, typer.Option(help="Hub to ask for models unknown here; else huggingface.co.")
     ] = None,
     no_upstream: Annotated[bool, typer.Option("--no-upstream", help="Ask no other hub.")] = False,
+    quota: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="What a namespace may store, unless `lanza users set` says: 50GB."),
+    ] = None,
+    refuse: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LANZA_REFUSE",
+            metavar="KIND,...",
+            help="Refuse pushes that bring what runs code, is damaged or secret: pickle,safetensors,secret.",
+        ),
+    ] = None,
     new_admin_token: Annotated[
         bool, typer.Option("--new-admin-token", help="Replace the administrator's first token.")
     ] = False,
+    collect_every: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="Remove what nobody needs so often: 12h, 1d, 1w. 0 is never."),
+    ] = "1d",
     drain: Annotated[float, typer.Option(min=1, help="Seconds for the last requests when stopped.")] = 30,
 ) -> None:
     """Start the server: a Hub that huggingface_hub, transformers and git push to and pull from."""
+    from lanza.cli.duration import duration
     from lanza.cli.extras import needs
 
     with needs("server"):
+        from lanza.hub.hub import HubLimits
         from lanza.server.process import run
-        from lanza.server.settings import PUBLIC_HUB, ServerSettings, networks
+        from lanza.server.settings import PUBLIC_HUB, ServerSettings, kinds, networks
     from lanza.settings import Settings
 
     settings = ServerSettings(
@@ -58,7 +78,10 @@ def up(
         proxies=networks(behind_proxy or []),
         database=database,
         storage=storage,
+        limits=HubLimits(account_bytes=None if quota is None else size(quota, "--quota")),
+        refused=kinds(refuse),
         upstream=None if no_upstream else upstream or PUBLIC_HUB,
+        collect_every=None if collect_every == "0" else duration(collect_every, "--collect-every"),
         drain=drain,
     )
     _log_to_stderr()

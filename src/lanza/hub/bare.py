@@ -1,7 +1,7 @@
 """A bare repository as a folder: made, copied and removed, so that it is there whole or not at all.
 
 Each of the three works on a folder aside and renames it. What a killed process leaves beside has a name that
-nobody asks for, and goes when the next repository near it is made or removed.
+nobody asks for, and goes when the next repository near it is made or removed, or garbage is collected.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +69,32 @@ def remove(folder: Path) -> None:
         return
     sync_folder(folder.parent)
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def remove_leftovers(root: Path, *, older_than: float) -> None:
+    """Remove what processes that were killed that many seconds ago left beside repositories below `root`."""
+    for mark in (_ASIDE, _GONE):
+        for path in root.glob(f"*/*{mark}*"):
+            if changed_at(path) <= time.time() - older_than:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def changed_at(path: Path) -> float:
+    """When a folder changed last; now, if it has just gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
+
+
+def size_of(folder: Path) -> int:
+    """What the files in a folder hold, while others may be removed from it."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(parent, name).stat().st_size
+    return total
 
 
 def _beside(final: Path, mark: str) -> Path:

@@ -3,21 +3,26 @@
 The record repeats what git holds and can be made again at any time. `refresh` looks at the branch outside
 of the transaction that writes, and again inside of it: of two that run at once, the one that saw the newer
 commit has the last word.
+
+The branch moves before the record is written, and a server may end, or its database fail, in between. Nothing
+is noted down for that case: a record says which commit it was read from, so `repair` finds those that are
+behind by comparing, however they got there. It is called before a server answers, and every so often.
 """
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import pygit2
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from lanza.database import now
+from lanza.errors import LanzaError
+from lanza.hub.bare import size_of
 from lanza.hub.evidence import gather
 from lanza.hub.facts import Facts, facts_of
 from lanza.hub.git import GitRepo
@@ -25,8 +30,11 @@ from lanza.hub.hub import Hub
 from lanza.hub.inspection import inspect
 from lanza.hub.names import Kind
 from lanza.hub.objects import Commit
+from lanza.hub.postings import note, terms_of
 from lanza.hub.records import Blob, Repo, RepoBlob, RepoTag
 from lanza.hub.refs import MAIN
+
+log = logging.getLogger("lanza.hub")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +62,26 @@ def refresh(hub: Hub, repo_id: int) -> None:
             if hub.git.open(repo_id).resolve(MAIN).oid == reading.commit:
                 _write(session, repo, reading)
                 return
+
+
+def repair(hub: Hub) -> int:
+    """Refresh the records that are behind their main branch. Gives how many were.
+
+    One whose repository is damaged is named in the log, and stays as it is.
+    """
+    with hub.database.reading() as session:
+        known = session.execute(select(Repo.id, Repo.head)).all()
+    behind = [repo_id for repo_id, head in known if hub.git.main(repo_id) != head]
+    return sum(_repair(hub, repo_id) for repo_id in behind)
+
+
+def _repair(hub: Hub, repo_id: int) -> bool:
+    try:
+        refresh(hub, repo_id)
+    except (LanzaError, pygit2.GitError, KeyError) as error:
+        log.warning("the git repository number %d cannot be read: %s", repo_id, error)
+        return False
+    return True
 
 
 def facts_at(hub: Hub, git: GitRepo, kind: Kind, commit: Commit) -> Facts:
@@ -85,7 +113,7 @@ def _read(hub: Hub, git: GitRepo, repo_id: int, kind: Kind, commit: Commit) -> _
         commit=commit.oid,
         facts=facts_at(hub, git, kind, commit),
         findings=inspect(hub, repo_id, commit),
-        git_bytes=_bytes_below(git.folder),
+        git_bytes=size_of(git.folder),
     )
 
 
@@ -93,6 +121,8 @@ def _write(session: Session, repo: Repo, reading: _Reading) -> None:
     if repo.head != reading.commit:
         repo.updated_at = now()
     facts = reading.facts
+    tags = set(session.scalars(select(RepoTag.tag).where(RepoTag.repo_id == repo.id)))
+    terms = terms_of(repo, tags)
     repo.head = reading.commit
     repo.pipeline_tag = facts.pipeline_tag
     repo.library = facts.library
@@ -101,24 +131,14 @@ def _write(session: Session, repo: Repo, reading: _Reading) -> None:
     repo.facts = dict(facts.details)
     repo.findings = reading.findings
     repo.stored_bytes = reading.git_bytes + _large_bytes(session, repo.id)
-    _write_tags(session, repo.id, facts.tags)
+    _write_tags(session, repo.id, tags, facts.tags)
+    note(session, repo, terms, terms_of(repo, facts.tags))
 
 
-def _write_tags(session: Session, repo_id: int, tags: tuple[str, ...]) -> None:
-    before = set(session.scalars(select(RepoTag.tag).where(RepoTag.repo_id == repo_id)))
+def _write_tags(session: Session, repo_id: int, before: set[str], tags: tuple[str, ...]) -> None:
     if gone := before - set(tags):
         session.execute(delete(RepoTag).where(RepoTag.repo_id == repo_id, RepoTag.tag.in_(gone)))
     session.add_all(RepoTag(repo_id=repo_id, tag=tag) for tag in tags if tag not in before)
-
-
-def _bytes_below(folder: Path) -> int:
-    """What the files in a folder hold, while others may be removed from it."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(FileNotFoundError):
-                total += Path(parent, name).stat().st_size
-    return total
 
 
 def _large_bytes(session: Session, repo_id: int) -> int:

@@ -6,6 +6,9 @@ First a repository that neither uses a blob nor got it lately can no longer reac
 name it. Blobs that no repository reaches are then removed, after looking at all commits once more: one that
 was being made during the first step keeps its blob, and can reach it again.
 
+Small files and commits that no ref leads to any more go too (`pruning.py`), and the folders of repositories
+that are no more.
+
 Chunks that Xet clients remember may lie in a removed blob. The stores of those accounts start afresh, and
 blobs of an account whose client may be uploading just now wait for the next time.
 """
@@ -13,7 +16,7 @@ blobs of an account whose client may be uploading just now wait for the next tim
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,9 +28,14 @@ from sqlalchemy.orm import Session
 
 from lanza.database import now
 from lanza.errors import NotFound, RepoNotFound, Unavailable
+from lanza.hub.bare import remove_leftovers
+from lanza.hub.catalog import refresh
+from lanza.hub.history import Survey
 from lanza.hub.hub import Hub
 from lanza.hub.incoming import PIECE
 from lanza.hub.lfs import grant
+from lanza.hub.multipart import PARTS, files_of
+from lanza.hub.pruning import prune
 from lanza.hub.records import Blob, Multipart, Repo, RepoBlob, Xorb
 from lanza.hub.refs import BRANCH, Refs
 from lanza.hub.xet.chunks import Chunks
@@ -39,12 +47,17 @@ UPLOAD: Final = timedelta(hours=2)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
-    """How much was removed. `released` blobs are out of reach of some repository, and go next time."""
+    """How much was removed. `released` blobs are out of reach of some repository, and go next time.
+
+    `git_bytes` are of objects that no ref leads to; `folders` were of repositories that are no more.
+    """
 
     blobs: int
     bytes: int
     released: int
     uploads: int
+    git_bytes: int
+    folders: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,17 +88,29 @@ def collect(hub: Hub, *, older_than: timedelta) -> Collected:
     It ends with an error when a repository cannot be read: then nothing is removed that it may need.
     """
     uploads = _remove_uploads(hub, now() - older_than)
-    used = {repo_id: _pointers(hub, repo_id) for repo_id in _repos(hub)}
-    released = _release(hub, used, now() - older_than)
+    surveys = {repo_id: _survey(hub, repo_id) for repo_id in _repos(hub)}
     limit = now() - older_than
-    needed = set().union(*used.values(), _chunks_in_use(hub))
+    released = {repo_id: _release(hub, repo_id, it.large, limit) for repo_id, it in surveys.items()}
+    limit = now() - older_than
+    needed = set().union(*(it.large for it in surveys.values()), _chunks_in_use(hub))
     sizes = {
         sha256: size
         for sha256, size, since in list(hub.blobs.listing())
         if since <= limit and sha256 not in needed and _remove(hub, sha256, limit)
     }
     _forget_chunks(hub, sizes.keys())
-    return Collected(blobs=len(sizes), bytes=sum(sizes.values()), released=released, uploads=uploads)
+    pruned = {repo_id: _prune(hub, repo_id, older_than) for repo_id, it in surveys.items() if it.strays}
+    for repo_id in surveys:
+        if released[repo_id] or pruned.get(repo_id):
+            refresh(hub, repo_id)  # it takes less now of what its owner may store
+    return Collected(
+        blobs=len(sizes),
+        bytes=sum(sizes.values()),
+        released=sum(released.values()),
+        uploads=uploads,
+        git_bytes=sum(pruned.values()),
+        folders=_remove_folders(hub, older_than),
+    )
 
 
 def verify(hub: Hub, *, looked_at: Callable[[int], None] = lambda size: None) -> list[Problem]:
@@ -105,7 +130,7 @@ def verify(hub: Hub, *, looked_at: Callable[[int], None] = lambda size: None) ->
 
 def _missing(hub: Hub, repo_id: int, name: str) -> list[Problem]:
     try:
-        missing = sorted(sha256 for sha256 in _pointers(hub, repo_id) if not hub.blobs.has(sha256))
+        missing = sorted(sha256 for sha256 in _survey(hub, repo_id).large if not hub.blobs.has(sha256))
     except (RepoNotFound, Unavailable) as error:
         return [Problem(kind="damaged", sha256="", repo=name, message=str(error))]
     message = "a commit names it, and the store does not have it: push the file again"
@@ -134,7 +159,7 @@ def usage(hub: Hub) -> Usage:
     reached = select(func.coalesce(func.sum(Blob.size), 0)).join(RepoBlob, RepoBlob.sha256 == Blob.sha256)
     with hub.database.reading() as session:
         logical = session.scalar(reached) or 0
-    waiting = sum(_size(path) for name in ("xorbs", "parts") for path in _files(hub.blobs.staging / name))
+    waiting = sum(_size(path) for name in ("xorbs", PARTS) for path in _files(hub.blobs.staging / name))
     return Usage(logical=logical, stored=sum(size for _, size in hub.blobs.all()), waiting=waiting)
 
 
@@ -144,17 +169,17 @@ def _repos(hub: Hub) -> dict[int, str]:
         return {repo_id: f"{namespace}/{name}" for repo_id, namespace, name in rows}
 
 
-def _pointers(hub: Hub, repo_id: int) -> set[str]:
-    """Every large file that a commit on any ref of a repository names; none, once it was removed."""
+def _survey(hub: Hub, repo_id: int) -> Survey:
+    """What a repository holds; nothing, once it was removed."""
     try:
         repo = hub.git.open(repo_id)
         _check_branches(repo.refs)
-        return {large.sha256 for large in repo.pointers()}
+        return repo.survey()
     except RepoNotFound:
         with hub.database.reading() as session:
             if session.get(Repo, repo_id) is not None:
                 raise
-        return set()
+        return Survey(large=frozenset(), strays=False)
     except (pygit2.GitError, KeyError) as error:
         raise Unavailable(
             f"the git repository number {repo_id} is damaged ({error}): restore it from a backup"
@@ -168,17 +193,16 @@ def _check_branches(refs: Refs) -> None:
             raise KeyError(name)
 
 
-def _release(hub: Hub, used: dict[int, set[str]], limit: datetime) -> int:
-    """Take blobs out of reach of repositories that do not use them, and give those back that they use."""
+def _release(hub: Hub, repo_id: int, needed: Set[str], limit: datetime) -> int:
+    """Take blobs out of reach of a repository that does not use them, and give those back that it uses."""
     released = 0
-    for repo_id, needed in used.items():
-        with hub.database.writing() as session:
-            reached = set(session.scalars(select(RepoBlob.sha256).where(RepoBlob.repo_id == repo_id)))
-            for sha256 in reached - needed:
-                released += _take(session, repo_id, sha256, limit)
-            for sha256 in needed - reached if session.get(Repo, repo_id) else ():
-                if (size := hub.blobs.size(sha256)) is not None:
-                    grant(session, repo_id, sha256, size)
+    with hub.database.writing() as session:
+        reached = set(session.scalars(select(RepoBlob.sha256).where(RepoBlob.repo_id == repo_id)))
+        for sha256 in reached - needed:
+            released += _take(session, repo_id, sha256, limit)
+        for sha256 in needed - reached if session.get(Repo, repo_id) else ():
+            if (size := hub.blobs.size(sha256)) is not None:
+                grant(session, repo_id, sha256, size)
     return released
 
 
@@ -190,6 +214,29 @@ def _take(session: Session, repo_id: int, sha256: str, limit: datetime) -> bool:
     session.delete(held)
     session.execute(update(Blob).where(Blob.sha256 == sha256).values(created_at=now()))
     return True
+
+
+def _prune(hub: Hub, repo_id: int, older_than: timedelta) -> int:
+    try:
+        return prune(hub.git.folder(repo_id), older_than=older_than)
+    except RepoNotFound:  # it was removed meanwhile
+        return 0
+
+
+def _remove_folders(hub: Hub, older_than: timedelta) -> int:
+    """Remove git folders that no record knows. Without any record, this may be another folder's database."""
+    seconds = older_than.total_seconds()
+    known = _repos(hub)
+    if not known:
+        return 0
+    removed = 0
+    for repo_id in set(hub.git.numbers(older_than=seconds)) - known.keys():
+        with hub.database.writing() as session:  # meanwhile no repository gets this number
+            if session.get(Repo, repo_id) is None:
+                hub.git.remove(repo_id)
+                removed += 1
+    remove_leftovers(hub.git.root, older_than=seconds)
+    return removed
 
 
 def _chunks_in_use(hub: Hub) -> set[str]:
@@ -237,18 +284,20 @@ def _lies_in(packed: bytes, removed: Container[str]) -> bool:
 
 def _remove_uploads(hub: Hub, limit: datetime) -> int:
     """Remove parts and xorbs of uploads that were given up. Gives the number of files."""
-    parts, xorbs = hub.blobs.staging / "parts", hub.blobs.staging / "xorbs"
+    parts, xorbs = hub.blobs.staging / PARTS, hub.blobs.staging / "xorbs"
     with hub.database.writing() as session:
-        begun = session.scalars(select(Multipart).where(Multipart.created_at <= limit))
-        for upload in [it for it in begun if _is_old(parts / it.id, limit)]:
+        old = session.scalars(select(Multipart).where(Multipart.created_at <= limit))
+        for upload in [it for it in old if all(_is_old(path, limit) for path in files_of(hub, it.id))]:
             session.delete(upload)
         session.flush()
-        kept = {parts / name for name in session.scalars(select(Multipart.id))}
+        kept = {
+            path for upload_id in session.scalars(select(Multipart.id)) for path in files_of(hub, upload_id)
+        }
     kept |= _keep_xorbs(hub, limit)
-    old = [path for path in [*_files(parts), *_files(xorbs)] if path not in kept and _is_old(path, limit)]
-    for path in old:
+    gone = [path for path in [*_files(parts), *_files(xorbs)] if path not in kept and _is_old(path, limit)]
+    for path in gone:
         path.unlink(missing_ok=True)
-    return len(old)
+    return len(gone)
 
 
 def _keep_xorbs(hub: Hub, limit: datetime) -> set[Path]:

@@ -29,6 +29,7 @@ from lanza.hub.names import RepoName
 from lanza.hub.objects import Commit, read_pointer
 from lanza.hub.packs import Kind, object_id
 from lanza.hub.patterns import with_large
+from lanza.hub.policy import policy_of
 from lanza.hub.records import Blob, Repo, RepoBlob
 from lanza.hub.repos import check_room
 from lanza.hub.trees import Change, Delete, DeleteFolder, Put, PutLarge
@@ -72,15 +73,20 @@ def apply(
 ) -> Commit:
     """Commit to a branch. Every error leaves the branch as it was.
 
-    BadRequest names the file that is wrong, PreconditionFailed and Conflict say that somebody was faster.
+    BadRequest names the file that is wrong, PushRefused what a policy refuses; PreconditionFailed and
+    Conflict say that somebody was faster.
     """
     branch = branch_of(revision)
     with hub.database.reading() as session:
         repo = find_repo(session, caller, name, scope=Scope.WRITE)
         repo_id = repo.id
         changes = resolve_large(session, repo_id, operations)
-        check_room(session, hub, session.get_one(Account, repo.owner_id), _growth(session, repo, changes))
-    commit = _commit(hub.git.open(repo_id), branch, changes, header, author=caller.name)
+        owner = session.get_one(Account, repo.owner_id)
+        check_room(session, hub, owner, _growth(session, repo, changes))
+        policy = policy_of(hub, owner)
+    git = hub.git.open(repo_id)
+    policy.check(git, git.resolve(f"refs/heads/{branch}"), changes)
+    commit = _commit(git, branch, changes, header, author=caller.name)
     catalog.refresh(hub, repo_id)
     return commit
 

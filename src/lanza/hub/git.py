@@ -12,6 +12,7 @@ import re
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -22,6 +23,7 @@ from pygit2.enums import RepositoryOpenFlag
 
 from lanza.errors import Conflict, EntryNotFound, PreconditionFailed, RepoNotFound, RevisionNotFound
 from lanza.hub import bare, history
+from lanza.hub.history import Survey
 from lanza.hub.maintenance import tidy
 from lanza.hub.names import check_ref_name
 from lanza.hub.objects import (
@@ -38,7 +40,18 @@ from lanza.hub.objects import (
 )
 from lanza.hub.packs import Kind, Pack
 from lanza.hub.patterns import LARGE
-from lanza.hub.refs import BRANCH, MAIN, TAG, Move, Refs, branch_name, missing_branch, refuse_main, writing
+from lanza.hub.refs import (
+    BRANCH,
+    MAIN,
+    TAG,
+    Move,
+    Refs,
+    branch_name,
+    missing_branch,
+    peek,
+    refuse_main,
+    writing,
+)
 from lanza.hub.trees import (
     LINK,
     MODULE,
@@ -109,9 +122,23 @@ class GitStore:
         """RepoNotFound when its folder is missing."""
         return GitRepo(self.folder(repo_id), clock=self._clock)
 
+    def main(self, repo_id: int) -> str | None:
+        """The commit that main is at; None when there is no such repository, or it is damaged."""
+        held = peek(self.folder(repo_id), BRANCH + MAIN)
+        try:
+            return held or self.open(repo_id).refs.target(BRANCH + MAIN)
+        except RepoNotFound:
+            return None
+
     def remove(self, repo_id: int) -> None:
         """Remove a repository with its history. Nothing happens when there is none."""
         bare.remove(self.folder(repo_id))
+
+    def numbers(self, *, older_than: float = 0) -> list[int]:
+        """The numbers of all repositories whose folder nobody has touched for so many seconds."""
+        oldest = time.time() - older_than
+        folders = (path for path in self.root.glob("*/*.git") if bare.changed_at(path) <= oldest)
+        return sorted(int(path.stem) for path in folders if path.stem.isdecimal())
 
     def copy(self, from_id: int, to_id: int) -> GitRepo:
         """A repository like another, with all of its history."""
@@ -127,15 +154,28 @@ class GitRepo:
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.folder = folder
         self._clock = clock
+        self._open()
+
+    def _open(self) -> None:
         flags = RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH
         try:
-            self._git = pygit2.Repository(folder, flags)
+            self._git = pygit2.Repository(self.folder, flags)
         except pygit2.GitError as error:
             raise RepoNotFound(f"the server has no files of this repository: {error}.") from error
         # pygit2's repository refers to itself: without this, its files stay open until garbage is collected.
         weakref.finalize(self, self._git.free)
         self._folders = Folders(partial(read_object, self._git))
-        self.refs = Refs(self._git, folder)
+        self.refs = Refs(self._git, self.folder)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Be the only one that writes, and see the repository as it is now.
+
+        What libgit2 has opened before it goes on to see, though it may have been pruned meanwhile.
+        """
+        with writing(self.folder):
+            self._open()
+            yield
 
     # Reading
 
@@ -173,10 +213,9 @@ class GitRepo:
         """The history of a commit, itself first."""
         return history.log(self._git, commit.oid, skip=skip, limit=limit)
 
-    def pointers(self) -> Iterator[Lfs]:
-        """Every large file of any commit on any ref."""
-        targets = (self.refs.target(ref) for ref in self._git.listall_references())
-        return history.pointers(self._git, [target for target in targets if target])
+    def survey(self) -> Survey:
+        """What all refs together lead to. KeyError, pygit2.GitError when something of that is missing."""
+        return history.survey(self._git, [value for _, value in self.refs.values()])
 
     def branches(self) -> list[Ref]:
         return self.refs.branches()
@@ -201,7 +240,7 @@ class GitRepo:
         RevisionNotFound for a branch that does not exist, PreconditionFailed when its head is not `parent`
         (an id, or its first 7 digits and more), BadRequest and EntryNotFound for changes that cannot be.
         """
-        with writing(self.folder):
+        with self._writing():
             head = self._head(branch)
             if parent is not None and not _means(parent, head.oid):
                 raise PreconditionFailed("A commit has happened since. Please refresh and try again.")
@@ -223,7 +262,7 @@ class GitRepo:
 
     def squash(self, branch: str, message: str, author: str) -> Commit:
         """Make a branch's history one commit, with the files as they are. RevisionNotFound."""
-        with writing(self.folder):
+        with self._writing():
             head = self._head(branch)
             pack = Pack()
             oid = self._add_commit(pack, head.tree, [], author=author, message=write_message(message))
@@ -232,8 +271,8 @@ class GitRepo:
 
     def create_branch(self, name: str, start: str = MAIN) -> None:
         """Conflict when it exists, RevisionNotFound when `start` does not."""
-        target = self.resolve(start).oid
-        with writing(self.folder):
+        with self._writing():
+            target = self.resolve(start).oid
             self._create(BRANCH + check_ref_name(name), target)
 
     def delete_branch(self, name: str) -> None:
@@ -245,8 +284,8 @@ class GitRepo:
         self, name: str, target: str = MAIN, message: str | None = None, *, author: str = ""
     ) -> None:
         """A tag for a revision; with a message, an object of its own. Conflict, RevisionNotFound."""
-        oid = self.resolve(target).oid
-        with writing(self.folder):
+        with self._writing():
+            oid = self.resolve(target).oid
             check_ref_name(name)
             if message:
                 pack = Pack()
@@ -266,7 +305,7 @@ class GitRepo:
         self.refs.move([Move(ref, None, target)])
 
     def _delete(self, ref: str) -> None:
-        with writing(self.folder):
+        with self._writing():
             value = self.refs.value(ref)
             if value is None:
                 raise RevisionNotFound(f"there is no {ref} in this repository.")

@@ -7,6 +7,7 @@ brought counts as changed by the merge.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -83,14 +84,32 @@ def _folder(folders: Folders, commit: pygit2.Commit | None, path: bytes) -> byte
     return found.oid if found and found.is_folder else None
 
 
-def pointers(git: pygit2.Repository, heads: Iterable[str]) -> Iterator[Lfs]:
-    """Every large file that a commit in the history of `heads` has, each version once."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """What a repository holds: `large` are the SHA-256 of all large files that a commit on a ref names.
+
+    `strays` says whether there are objects that no ref leads to.
+    """
+
+    large: frozenset[str]
+    strays: bool
+
+
+def survey(git: pygit2.Repository, refs: Iterable[str]) -> Survey:
+    """Look at all that `refs` lead to, given by what they hold: commits, or tags of their own."""
     walker = git.walk(None, SortMode.NONE)
-    for head in heads:
-        walker.push(head)
     seen: set[bytes] = set()
+    for oid in refs:
+        found = git[oid]
+        while isinstance(found, pygit2.Tag):
+            seen.add(found.id.raw)
+            found = git[found.target]
+        walker.push(found.id)
+    large: set[str] = set()
     for commit in walker:
-        yield from _pointers_in(git, commit.tree_id.raw, seen)
+        seen.add(commit.id.raw)
+        large.update(lfs.sha256 for lfs in _pointers_in(git, commit.tree_id.raw, seen))
+    return Survey(large=frozenset(large), strays=any(oid.raw not in seen for oid in git.odb))
 
 
 def _pointers_in(git: pygit2.Repository, root: bytes, seen: set[bytes]) -> Iterator[Lfs]:
@@ -103,8 +122,10 @@ def _pointers_in(git: pygit2.Repository, root: bytes, seen: set[bytes]) -> Itera
         for item in parse_tree(read_object(git, tree)):
             if item.is_folder:
                 waiting.append(item.oid)
-            elif item.mode not in (LINK, MODULE) and item.oid not in seen:
+            elif item.mode != MODULE and item.oid not in seen:
                 seen.add(item.oid)
+                if item.mode == LINK:
+                    continue
                 size = git.odb.read_header(pygit2.Oid(raw=item.oid))[1]
                 if (large := large_file(git, item.oid, size)) is not None:
                     yield large

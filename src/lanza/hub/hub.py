@@ -26,10 +26,14 @@ class HubLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Hub:
-    """`database` has the records, `git` small files and history, `blobs` large files by their SHA-256."""
+    """`database` has the records, `git` small files and history, `blobs` large files by their SHA-256.
+
+    `refused` are the kinds of findings that no push may bring (`policy.py`).
+    """
 
     database: Database
     git: GitStore
     blobs: BlobStore
     signer: Signer
     limits: HubLimits = field(default_factory=HubLimits)
+    refused: frozenset[str] = frozenset()

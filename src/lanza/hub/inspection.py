@@ -4,7 +4,7 @@ The model: a look at a commit goes on from the look before. Files that the recor
 holds unchanged keep the findings that the record has of them; only others are read. What may be a pickle is
 scanned in another process (`scanner.py`), text is searched here (`secrets.py`). A look takes a bounded
 time: where it ends early is a finding of its own, and the next look begins there. Nothing that is in a
-repository raises, and nothing is refused here.
+repository raises, and nothing is refused here: that is for a policy (`policy.py`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import struct
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from lanza.errors import RevisionNotFound
+from lanza.hub.blobs import BlobStore
 from lanza.hub.contents import is_text
 from lanza.hub.git import Commit, Entry, GitRepo, Lfs
 from lanza.hub.hub import Hub
@@ -46,6 +47,8 @@ AT_ONCE: Final = 200
 LEVELS: Final = ("unsafe", "suspicious", "caution")
 UNFINISHED: Final = "unfinished"
 
+Read = Callable[[str], bytes]
+
 _SAMPLE: Final = 512
 _PICKLE: Final = re.compile(rb"\x80[\x00-\x05]|PK\x03\x04|7z\xbc\xaf\x27\x1c")
 _DATA_OF_ONNX: Final = (".onnx.data", ".onnx_data")
@@ -68,7 +71,7 @@ def inspect(hub: Hub, repo_id: int, commit: Commit) -> list[dict[str, Any]]:
     files = list(_files(git, commit))
     new = [file for file in files if (file.path, file.oid) not in known]
     found = [one for file in files for one in known.get((file.path, file.oid), ())]
-    found += Look(hub, git, seconds=SECONDS).at(sorted(new, key=_turn))
+    found += Look(hub.blobs, git.read, seconds=SECONDS).at(new)
     found.sort(key=lambda one: (one.kind != UNFINISHED, LEVELS.index(one.level), one.path))
     return [asdict(one) for one in found[:MOST_FINDINGS]]
 
@@ -131,16 +134,17 @@ def _known(hub: Hub, git: GitRepo, repo_id: int) -> dict[tuple[str, str], list[F
 
 
 class Look:
-    """One look at files of a repository, for about `seconds` at most."""
+    """One look at files, for about `seconds` at most. `read` gives what git keeps of one, by its id."""
 
-    def __init__(self, hub: Hub, git: GitRepo, *, seconds: float) -> None:
-        self._blobs = hub.blobs
-        self._git = git
+    def __init__(self, blobs: BlobStore, read: Read, *, seconds: float) -> None:
+        self._blobs = blobs
+        self._content = read
         self._until = time.monotonic() + seconds
 
     def at(self, files: Sequence[Entry]) -> list[Finding]:
         """The findings. When there was too little time, one of them says where the next look begins."""
         found: list[Finding] = []
+        files = sorted(files, key=_turn)
         for start in range(0, len(files), AT_ONCE):
             some = files[start : start + AT_ONCE]
             done = self._at_some(some, found)
@@ -188,7 +192,7 @@ class Look:
     def _start(self, file: Entry, most: int) -> bytes:
         """The first bytes of a file; none, when its content is not here."""
         if file.lfs is None:
-            return self._git.read(file.oid)[:most]
+            return self._content(file.oid)[:most]
         if not self._blobs.has(file.lfs.sha256):
             return b""
         return b"".join(self._blobs.read(file.lfs.sha256, 0, min(most, file.lfs.size)))
@@ -196,7 +200,7 @@ class Look:
     def _lay(self, file: Entry, place: Path) -> Iterator[Finding]:
         """Let `place` be the file. One that is too large to be brought here is a finding."""
         if file.lfs is None:
-            place.write_bytes(self._git.read(file.oid))
+            place.write_bytes(self._content(file.oid))
         elif not self._blobs.has(file.lfs.sha256):
             return
         elif (local := self._blobs.path(file.lfs.sha256)) is not None:

@@ -2,17 +2,14 @@
 
 The model: knowing a SHA-256 is no right to its content. A repository may reach a blob (`RepoBlob`) once
 somebody who may write there has sent its bytes, or may read another repository that reaches it. A file comes
-in one piece, or in parts when it is very large; parts are written into one file at their places, so that in
-the end there is only to verify. URLs for uploads are signed, for clients send no token with the bytes.
+in one piece; a very large one in parts (`multipart.py`).
 """
 
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy import select
@@ -25,14 +22,7 @@ from lanza.database import now
 from lanza.errors import BadRequest, Gated, NotFound, Unavailable
 from lanza.hub.access import check_content, visible
 from lanza.hub.hub import Hub
-from lanza.hub.incoming import feed, full_disk
-from lanza.hub.records import Blob, Multipart, Repo, RepoBlob
-
-LARGEST_PIECE: Final = 2 * 2**30
-"""Files up to this size come in one request."""
-
-PART: Final = 256 * 2**20
-MOST_PARTS: Final = 1_000
+from lanza.hub.records import Blob, Repo, RepoBlob
 
 MOST_ASKED: Final = 100
 """Gated repositories with a blob that are looked at to find one that lets the caller in."""
@@ -137,120 +127,3 @@ async def receive(hub: Hub, repo_id: int, file: Large, chunks: AsyncIterator[byt
     """Take a large file that comes in one piece, for a repository."""
     await hub.blobs.receive(file.sha256, file.size, chunks)
     await run_in_threadpool(record, hub, repo_id, [file])
-
-
-# In parts
-
-
-def begin_parts(session: Session, repo_id: int, file: Large) -> Multipart:
-    """An upload in parts: the one that this repository has begun for the file, or a new one."""
-    asked = select(Multipart).where(Multipart.repo_id == repo_id, Multipart.sha256 == file.sha256)
-    begun = session.scalar(asked.where(Multipart.size == file.size).limit(1))
-    if begun is not None:
-        begun.created_at = now()
-        return begun
-    size = max(PART, -(-file.size // MOST_PARTS))
-    begun = Multipart(
-        id=secrets.token_hex(16),
-        repo_id=repo_id,
-        sha256=file.sha256,
-        size=file.size,
-        chunk_size=size,
-        created_at=now(),
-    )
-    session.add(begun)
-    return begun
-
-
-def count_parts(upload: Multipart) -> int:
-    return -(-upload.size // upload.chunk_size)
-
-
-def parts_path(hub: Hub, upload_id: str) -> Path:
-    return hub.blobs.staging / "parts" / upload_id
-
-
-async def receive_part(hub: Hub, upload_id: str, number: int, chunks: AsyncIterator[bytes]) -> str:
-    """Write part `number`, from 1 on, to its place. Gives its ETag. BadRequest when its size is wrong."""
-    start, size = await run_in_threadpool(_place, hub, upload_id, number)
-    part = _Part(parts_path(hub, upload_id), start, size)
-    try:
-        await feed(chunks, part.write)
-    finally:
-        part.close()
-    if part.come != size:
-        raise BadRequest(f"part {number} has {size:,} bytes, and {part.come:,} came: send it again.")
-    return f'"{upload_id}-{number}"'
-
-
-def _place(hub: Hub, upload_id: str, number: int) -> tuple[int, int]:
-    with hub.database.reading() as session:
-        upload = _begun(session, upload_id)
-        start = (number - 1) * upload.chunk_size
-        if not 0 <= start < upload.size:
-            raise BadRequest(f"this upload has the parts 1 to {count_parts(upload)}, and no {number}.")
-    path = parts_path(hub, upload_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    return start, min(upload.chunk_size, upload.size - start)
-
-
-class _Part:
-    """Writes what comes to its place in a file, and no byte beyond its end."""
-
-    def __init__(self, path: Path, start: int, size: int) -> None:
-        self._file = path.open("r+b", buffering=0)
-        self._file.seek(start)
-        self._size = size
-        self.come = 0
-
-    def write(self, data: bytes) -> None:
-        self.come += len(data)
-        if self.come > self._size:
-            raise BadRequest(f"this part has {self._size:,} bytes, and more came: send it again.")
-        rest = memoryview(data)
-        with full_disk():
-            while rest:
-                rest = rest[self._file.write(rest) :]
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def complete(hub: Hub, upload_id: str, sha256: str, parts: Sequence[int]) -> None:
-    """Make a blob of the parts. A client that asks again, because verifying took long, waits for the first.
-
-    BadRequest names parts that are missing; when the whole is not what was said, it has to come again.
-    """
-    with hub.blobs.turn(upload_id):
-        with hub.database.reading() as session:
-            upload = _begun(session, upload_id)
-            done = find(session, upload.repo_id, upload.sha256) is not None
-        file = Large(sha256=upload.sha256, size=upload.size)
-        if sha256 != file.sha256:
-            raise BadRequest(f"this upload is of {file.sha256}, and not of {sha256}.")
-        missing = sorted(set(range(1, count_parts(upload) + 1)) - set(parts))
-        if missing:
-            raise BadRequest(f"this upload has parts that were not sent: {', '.join(map(str, missing))}.")
-        path = parts_path(hub, upload_id)
-        if done and not path.exists():
-            return
-        _accept(hub, path, file)
-        record(hub, upload.repo_id, [file])
-
-
-def _accept(hub: Hub, path: Path, file: Large) -> None:
-    try:
-        hub.blobs.accept(path, file.sha256, file.size)
-    except FileNotFoundError:
-        raise BadRequest("no part of this upload has come: send all of them.") from None
-    except BadRequest:
-        path.unlink(missing_ok=True)
-        raise
-
-
-def _begun(session: Session, upload_id: str) -> Multipart:
-    upload = session.get(Multipart, upload_id)
-    if upload is None:
-        raise NotFound("this upload is unknown, or was given up: begin it again.")
-    return upload

@@ -1,8 +1,9 @@
 """Keeping a repository quick: each commit leaves a pack, and many packs are slow to look through.
 
 When there are too many, git puts the smaller ones together, so that the sizes of those that stay grow
-geometrically: an object is rewritten only a logarithmic number of times. Nothing is ever dropped here. Being
-late with it is no harm, so a failure is written to the log, and never fails the commit that caused it.
+geometrically: an object is rewritten only a logarithmic number of times. Nothing is ever dropped here: that
+is for `pruning.py`. Being late with it is no harm, so a failure is written to the log, and never fails the
+commit that caused it.
 """
 
 from __future__ import annotations
@@ -33,27 +34,32 @@ def tidy(folder: Path, *, most: int = MOST_PACKS) -> None:
     packs = folder / "objects" / "pack"
     if sum(1 for _ in packs.glob("*.pack")) <= most:
         return
-    _remove_leftovers(folder)
+    remove_leftovers(folder, older_than=LEFTOVER_SECONDS)
+    repack(folder, "--geometric=2")
+
+
+def repack(folder: Path, *how: str) -> bool:
+    """Have git write packs anew. Whether it did; if not, all is as it was. To be called while `writing`."""
     try:
-        done = run(
-            folder,
-            ["repack", "--geometric=2", "-d", "-n", "-q"],
-            seconds=REPACK_SECONDS,
-        )
-        if done.returncode:
-            log.warning(
-                "packs of %s were not put together: %s", folder.name, done.stderr.decode(errors="replace")
-            )
+        done = run(folder, ["repack", *how, "-d", "-n", "-q"], seconds=REPACK_SECONDS)
     except (MissingExtra, OSError, subprocess.TimeoutExpired) as error:
         log.warning("packs of %s were not put together: %s", folder.name, error)
+        return False
+    if done.returncode:
+        said = done.stderr.decode(errors="replace")
+        log.warning("packs of %s were not put together: %s", folder.name, said)
+    return not done.returncode
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Take away what killed processes left: unfinished packs, and pushes that nobody accepted."""
-    oldest = time.time() - LEFTOVER_SECONDS
+def remove_leftovers(folder: Path, *, older_than: float) -> None:
+    """Take away what killed processes left: unfinished packs, and pushes that nobody accepted.
+
+    Only what nobody has written to for so many seconds.
+    """
+    oldest = time.time() - older_than
     for path in [*(folder / "objects" / "pack").glob(f"{ASIDE}*"), *folder.glob(f"{INCOMING}*")]:
         try:
-            if path.stat().st_mtime < oldest:
+            if path.stat().st_mtime <= oldest:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         except OSError as error:
             log.warning("cannot remove %s: %s", path, error.strerror)

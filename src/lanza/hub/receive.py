@@ -2,7 +2,8 @@
 
 The objects of a push are unpacked into a folder aside, by git's own `index-pack`, which checks each of them
 (`fsck`) and that nothing is missing. Then what the new commits change is looked at: names that any system
-would mistake, files that are too large for git, pointers to large files that this repository may not reach.
+would mistake, files that are too large for git, pointers to large files that this repository may not reach,
+and what a policy refuses (`policy.py`).
 Only when all is well do the objects join the repository's, and the refs move. A push that fails, or whose
 client leaves, leaves nothing.
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -28,8 +29,9 @@ from lanza.hub.git import GitRepo
 from lanza.hub.history import large_file
 from lanza.hub.maintenance import INCOMING, tidy
 from lanza.hub.names import check_path, check_ref_name
-from lanza.hub.objects import read_object
+from lanza.hub.objects import Entry, Lfs, read_object
 from lanza.hub.packs import Kind, sync_folder
+from lanza.hub.policy import Policy, file_entry
 from lanza.hub.programs import command, environment, run
 from lanza.hub.records import Blob, RepoBlob
 from lanza.hub.refs import BRANCH, MAIN, TAG, Move, writing
@@ -55,8 +57,8 @@ class Incoming:
         self._repo = repo
         self._folder = repo.folder / f"{INCOMING}{secrets.token_hex(8)}"
         self._packs = self._folder / "pack"
-        self._folder.mkdir()
-        self._packs.mkdir()
+        with writing(repo.folder):  # who prunes then sees it, and leaves alone what the push may build upon
+            self._packs.mkdir(parents=True)
         self._variables = {
             "GIT_OBJECT_DIRECTORY": str(self._folder),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repo.folder / "objects"),
@@ -67,7 +69,9 @@ class Incoming:
         arguments = ["index-pack", "--stdin", "--fix-thin", "--strict", f"--max-input-size={most}"]
         return command("--git-dir", str(self._repo.folder), *arguments), environment(**self._variables)
 
-    def complaints(self, moves: Sequence[Move], sizes: Sizes, *, regular_bytes: int) -> list[str]:
+    def complaints(
+        self, moves: Sequence[Move], sizes: Sizes, policy: Policy, *, regular_bytes: int
+    ) -> list[str]:
         """What speaks against the new commits, if anything. `regular_bytes` bounds what git keeps itself."""
         new = [move.new for move in moves if move.new is not None]
         if not new:
@@ -79,7 +83,7 @@ class Incoming:
         for move in moves:
             if why := _wrong_target(git, move):
                 return [why]
-        look = _Look(git, regular_bytes)
+        look = _Look(git, regular_bytes, _trees_of(git, {BRANCH + MAIN, *(move.ref for move in moves)}))
         look.at(new)
         known = sizes([sha256 for sha256, _ in look.pointers])
         look.found += [
@@ -88,7 +92,9 @@ class Incoming:
             for (sha256, size), path in look.pointers.items()
             if known.get(sha256) != size
         ]
-        return look.found[:MOST_COMPLAINTS]
+        if look.found:
+            return look.found[:MOST_COMPLAINTS]
+        return policy.complaints(look.files(), lambda oid: read_object(git, bytes.fromhex(oid)))
 
     @property
     def size(self) -> int:
@@ -185,17 +191,27 @@ def _wrong_target(git: pygit2.Repository, move: Move) -> str | None:
     return None
 
 
+def _trees_of(git: pygit2.Repository, refs: Iterable[str]) -> list[bytes]:
+    """The files that refs lead to, of those that are there."""
+    found = (git.references.get(ref) for ref in refs)
+    return [ref.peel(pygit2.Tree).id.raw for ref in found if ref is not None]
+
+
 class _Look:
     """A look at what new commits change.
 
     `found` are complaints; `pointers` are SHA-256 and size of large files, each with a path that has it.
+    What the trees `old` have at the same path is not new, also where history is written anew.
     """
 
-    def __init__(self, git: pygit2.Repository, regular_bytes: int) -> None:
+    def __init__(self, git: pygit2.Repository, regular_bytes: int, old: Sequence[bytes]) -> None:
         self._git = git
         self._regular_bytes = regular_bytes
         self._folders = Folders(partial(read_object, git))
         self._seen: set[bytes] = set()
+        self._old = old
+        self._merged: list[bytes] = []
+        self._changed: dict[tuple[str, bytes], tuple[int, Lfs | None]] = {}
         self.found: list[str] = []
         self.pointers: dict[tuple[str, int], str] = {}
 
@@ -207,8 +223,15 @@ class _Look:
         for ref in self._git.listall_references():
             walker.hide(self._git.lookup_reference(ref).peel(pygit2.Commit).id)
         for commit in walker:
-            base = commit.parents[0].tree_id.raw if commit.parent_ids else None
-            self._folder(commit.tree_id.raw, base, "", 1)
+            parents = [parent.tree_id.raw for parent in commit.parents]
+            self._merged = parents[1:]
+            self._folder(commit.tree_id.raw, parents[0] if parents else None, "", 1)
+
+    def files(self) -> Iterator[Entry]:
+        """The files that the commits add or change, each content at each path once."""
+        for (path, oid), (size, lfs) in self._changed.items():
+            if not self._has_any(self._old, path, oid):
+                yield file_entry(path, oid.hex(), size, lfs)
 
     def _folder(self, oid: bytes, base: bytes | None, prefix: str, depth: int) -> None:
         """Look at what differs between two folders. Each new one is looked at once."""
@@ -251,5 +274,14 @@ class _Look:
                 f"{path}: git itself takes {self._regular_bytes:,} bytes here, and this file has {size:,}. "
                 "Make it a large file: `git lfs migrate import --include=...`, and push again."
             )
-        elif item.mode != LINK and (large := large_file(self._git, item.oid, size)):
-            self.pointers.setdefault((large.sha256, large.size), path)
+        elif item.mode != LINK:
+            large = large_file(self._git, item.oid, size)
+            if large is not None:
+                self.pointers.setdefault((large.sha256, large.size), path)
+            if not self._has_any(self._merged, path, item.oid):
+                self._changed[path, item.oid] = (size, large)
+
+    def _has_any(self, trees: Sequence[bytes], path: str, oid: bytes) -> bool:
+        """Whether one of the trees has this content at this path."""
+        found = (self._folders.find(tree, path.encode()) for tree in trees)
+        return any(item is not None and item.oid == oid for item in found)

@@ -30,6 +30,7 @@ class Repo(Base):
         Index("repos_by_downloads", "kind", "downloads"),
         Index("repos_by_likes", "kind", "likes"),
         Index("repos_by_creation", "kind", "created_at"),
+        Index("repos_by_parameters", "kind", "parameters"),
         {"sqlite_autoincrement": True},  # no number is ever given twice: folders are named by it
     )
 
@@ -64,6 +65,18 @@ class RepoTag(Base):
 
     repo_id: Mapped[int] = mapped_column(ForeignKey("repos.id", ondelete="CASCADE"), primary_key=True)
     tag: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Posting(Base):
+    """The repositories of a kind that have a term, those of one block of numbers: see `postings.py`."""
+
+    __tablename__ = "postings"
+    __table_args__ = ({"sqlite_with_rowid": False},)  # so that the blocks of a term lie side by side
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    term: Mapped[str] = mapped_column(primary_key=True)
+    block: Mapped[int] = mapped_column(primary_key=True)
+    bits: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Redirect(Base):

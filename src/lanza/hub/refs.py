@@ -9,6 +9,7 @@ was killed, and is taken away once it is old.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ STALE: Final = 5.0
 """Seconds after which one of git's own locks belongs to nobody: it is held for one small file."""
 
 _LOCK: Final = "lanza.lock"
+_OID: Final = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,18 @@ class Refs:
                 lock.unlink(missing_ok=True)
                 return
             time.sleep(0.01)
+
+
+def peek(folder: Path, ref: str) -> str | None:
+    """What `ref` holds in the repository in `folder`, from its file alone: without opening the repository.
+
+    None when there is no such file; then the ref may be among those that git has packed.
+    """
+    try:
+        held = (folder / ref).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return held if _OID.fullmatch(held) else None
 
 
 @contextmanager

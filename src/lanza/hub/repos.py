@@ -7,6 +7,7 @@ the next repository of that number replaces.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +24,8 @@ from lanza.hub.access import check_content, find_repo, name_of
 from lanza.hub.catalog import refresh
 from lanza.hub.hub import Hub
 from lanza.hub.names import RepoName, check_repo_name
-from lanza.hub.records import Like, Redirect, Repo, RepoBlob
+from lanza.hub.postings import note, terms_of
+from lanza.hub.records import Like, Redirect, Repo, RepoBlob, RepoTag
 
 VISIBILITIES: Final = ("public", "private")
 GATES: Final = ("", "auto", "manual")
@@ -35,6 +37,16 @@ class Changes:
 
     visibility: str | None = None
     gated: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What a namespace stores, and at most may; None when there is no limit."""
+
+    namespace: str
+    repositories: int
+    stored_bytes: int
+    limit_bytes: int | None
 
 
 def create(
@@ -52,6 +64,7 @@ def create(
     with hub.database.writing() as session:
         repo = _add(session, caller, name, visibility=visibility, settings=settings or {})
         hub.git.create(repo.id, author=caller.name)
+        note(session, repo, frozenset(), terms_of(repo))
     refresh(hub, repo.id)
     return name_of(repo)
 
@@ -60,8 +73,21 @@ def remove(hub: Hub, caller: Principal, name: RepoName) -> None:
     """Remove a repository for good, with its history. Its blobs stay until they are collected."""
     with hub.database.writing() as session:
         repo = _find_exactly(session, caller, name)
+        tags = session.scalars(select(RepoTag.tag).where(RepoTag.repo_id == repo.id))
+        note(session, repo, terms_of(repo, tags), frozenset())
         session.delete(repo)
     hub.git.remove(repo.id)  # nobody else will ever have this number
+
+
+def leaving(hub: Hub, session: Session, account: Account) -> Callable[[], None]:
+    """What is left to do once an account is removed: records of repositories go with it, and files do not."""
+    numbers = list(session.scalars(select(Repo.id).where(Repo.owner_id == account.id)))
+
+    def finish() -> None:
+        for number in numbers:
+            hub.git.remove(number)
+
+    return finish
 
 
 def move(hub: Hub, caller: Principal, name: RepoName, to: RepoName) -> RepoName:
@@ -73,12 +99,14 @@ def move(hub: Hub, caller: Principal, name: RepoName, to: RepoName) -> RepoName:
             check_repo_name(to.name)
             repo.name = to.name  # another case of the same letters
             return name_of(repo)
+        terms = terms_of(repo)
         owner = _claim(session, caller, to)
         if owner.id != repo.owner_id:
             check_room(session, hub, owner, repo.stored_bytes)
         repo.namespace, repo.name, repo.key, repo.owner_id = owner.name, to.name, to.key, owner.id
         session.add(Redirect(kind=before.kind.value, key=before.key, repo_id=repo.id))
         _take(session, to)
+        note(session, repo, terms, terms_of(repo))
         return name_of(repo)
 
 
@@ -94,6 +122,7 @@ def duplicate(
         check_room(session, hub, session.get_one(Account, repo.owner_id), source.stored_bytes)
         _share_blobs(session, source.id, repo.id)
         hub.git.copy(source.id, repo.id)
+        note(session, repo, frozenset(), terms_of(repo))
     refresh(hub, repo.id)
     return name_of(repo)
 
@@ -101,12 +130,14 @@ def duplicate(
 def change(session: Session, caller: Principal, name: RepoName, changes: Changes) -> Repo:
     """Change settings. BadRequest for values that they do not have."""
     repo = find_repo(session, caller, name, scope=Scope.WRITE)
+    terms = terms_of(repo)
     if changes.visibility is not None:
         repo.visibility = check_visibility(changes.visibility)
     if changes.gated is not None:
         if changes.gated not in GATES:
             raise BadRequest(f"`gated` is auto, manual or false, and not {changes.gated!r}.")
         repo.gated = changes.gated
+    note(session, repo, terms, terms_of(repo))
     return repo
 
 
@@ -141,8 +172,35 @@ def check_room(session: Session, hub: Hub, owner: Account, more: int) -> None:
     if stored + more > most:
         raise QuotaExceeded(
             f"{owner.name} stores {stored:,} of at most {most:,} bytes, and this needs {more:,} more: remove "
-            "files or repositories, or ask an administrator for more."
+            f"repositories{_largest(session, owner)}, squash histories whose old files nobody needs, or ask "
+            "an administrator for more."
         )
+
+
+def usage(session: Session, hub: Hub) -> list[Usage]:
+    """What each namespace stores, by name. What no commit names counts until it is collected."""
+    sizes = func.coalesce(func.sum(Repo.stored_bytes), 0)
+    joined = select(Account, func.count(Repo.id), sizes).outerjoin(Repo, Repo.owner_id == Account.id)
+    return [
+        Usage(
+            namespace=account.name,
+            repositories=repositories,
+            stored_bytes=int(stored),
+            limit_bytes=hub.limits.account_bytes if account.quota_bytes is None else account.quota_bytes,
+        )
+        for account, repositories, stored in session.execute(
+            joined.group_by(Account.id).order_by(Account.key)
+        )
+    ]
+
+
+def _largest(session: Session, owner: Account, most: int = 3) -> str:
+    """The public repositories that take most room, in words. Whoever pushes need not see all others."""
+    public = (Repo.owner_id == owner.id, Repo.visibility == "public", Repo.stored_bytes > 0)
+    query = select(Repo).where(*public)
+    found = session.scalars(query.order_by(Repo.stored_bytes.desc(), Repo.id).limit(most))
+    named = ", ".join(f"{name_of(repo).path} with {repo.stored_bytes:,}" for repo in found)
+    return f" (the largest public ones: {named})" if named else ""
 
 
 def _add(

@@ -1,34 +1,51 @@
 """Finding repositories: by words, owner, tags and size, in an order, page by page.
 
-Two ways lead to a page, and the cheaper one is taken. When one of the conditions alone leaves few
-repositories (`FEW`), these are gathered and sorted. Otherwise an index in the order asked for is walked, and
-since none of the conditions is rare the page is full soon. So a page costs about the same among a hundred
-repositories and among a hundred thousand. A page ends with a cursor, the place in the order where the next
-one begins: later changes neither repeat nor hide what did not change itself.
+What may fulfil a query is known from `postings.py`, whose sets are intersected: the number of those is known
+before any of them is looked at. When they are `FEW`, they are gathered and sorted. Otherwise an index in the
+order asked for is walked, past all that is not among them, and the page is full soon. Both ways compare the
+repositories themselves with all that was asked. So a page costs about the same among a hundred repositories
+and among a hundred thousand. It ends with a cursor, the place in the order where the next one begins: later
+changes neither repeat nor hide what did not change itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, exists, func, select, tuple_
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, defer
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    Select,
+    bindparam,
+    cast,
+    exists,
+    func,
+    literal,
+    select,
+    tuple_,
+)
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from lanza.auth.principal import Principal
 from lanza.auth.records import Account
 from lanza.database import Moment
 from lanza.errors import BadRequest
+from lanza.hub import postings
 from lanza.hub.access import visible
 from lanza.hub.names import Kind
 from lanza.hub.records import Repo, RepoTag
 
-FEW: Final = 3000
+FEW: Final = 500
 MOST_CONDITIONS: Final = 32
+
+Ends = tuple[int | None, int | None]
+"""A range with both of its ends, either of which may be open."""
 
 ORDERS: Final[dict[str, InstrumentedAttribute[Any]]] = {
     "lastModified": Repo.updated_at,
@@ -59,8 +76,8 @@ class Cursor:
 class Query:
     """What to look for: all conditions hold at once.
 
-    `words` are parts of ids, `parameters` is a range with both of its ends, either of which may be open.
-    `heavy` says that cards and configurations are wanted too.
+    `words` are parts of ids, `parameters` is a range. `heavy` says that cards and
+    configurations are wanted too.
     """
 
     kind: Kind
@@ -68,7 +85,7 @@ class Query:
     author: str | None = None
     tags: Sequence[str] = ()
     gated: bool | None = None
-    parameters: tuple[int | None, int | None] = (None, None)
+    parameters: Ends = (None, None)
     order: str = "lastModified"
     ascending: bool = False
     limit: int = 100
@@ -107,7 +124,7 @@ def tags_of(session: Session, repo_ids: Sequence[int]) -> dict[int, list[str]]:
     return {repo_id: sorted(each) for repo_id, each in tags.items()}
 
 
-def parse_parameters(text: str) -> tuple[int | None, int | None]:
+def parse_parameters(text: str) -> Ends:
     """`min:6B,max:128B`, either part alone, or one number: the range of parameters. BadRequest."""
     ends: dict[str, int] = {}
     for part in text.split(","):
@@ -138,70 +155,65 @@ def _column(order: str) -> InstrumentedAttribute[Any]:
 def _select(
     session: Session, caller: Principal, query: Query, column: InstrumentedAttribute[Any]
 ) -> Select[Repo]:
-    conditions: list[ColumnElement[bool]] = [
-        exists().where(RepoTag.repo_id == Repo.id, RepoTag.tag == tag) for tag in query.tags
-    ]
-    few = _few(session, query)
-    if few is None:
-        conditions.append(Repo.kind == query.kind.value)
-    else:
-        # Not the bare column: with it, databases take the index of the order, and walk all of it.
-        conditions += [Repo.id.in_(few), func.lower(Repo.kind) == query.kind.value]
+    conditions = [_among(session, caller, query), *_conditions(query), visible(caller)]
     key = tuple_(column, Repo.id)
     if query.after is not None:
         place = (query.after.value, query.after.id)
         conditions.append(key > place if query.ascending else key < place)
     order = (column.asc(), Repo.id.asc()) if query.ascending else (column.desc(), Repo.id.desc())
-    chosen = select(Repo).where(*conditions, *_plain_conditions(query), visible(caller))
     light = () if query.heavy else [defer(column, raiseload=True) for column in _HEAVY]
-    return chosen.options(*light).order_by(*order).limit(query.limit + 1)
+    chosen = select(Repo).where(*conditions).options(*light)
+    return chosen.order_by(*order).limit(query.limit + 1)
 
 
-def _few(session: Session, query: Query) -> Select[int] | None:
-    """A query for the numbers of few repositories, all that are looked for among them; if there is one."""
-    return next((it for it in _sources(session, query) if _count(session, it) <= FEW), None)
+def _among(session: Session, caller: Principal, query: Query) -> ColumnElement[bool]:
+    """A condition that leaves those of the kind that may fulfil the query, and says which way to take."""
+    of_kind = Repo.kind == query.kind.value
+    wanted = _wanted(caller, query)
+    if not wanted:
+        return of_kind
+    found = postings.find(session, query.kind, wanted)
+    if query.parameters != (None, None) and len(found) > FEW:
+        sized = select(Repo.id).where(of_kind, *_within(Repo.parameters, query.parameters))
+        numbers = session.scalars(sized.limit(FEW + 1)).all()
+        found = found & numbers if len(numbers) <= FEW else found
+    if len(found) <= FEW:
+        # Not the kind, too: with it, databases take the index of the order, and walk all of it.
+        return Repo.id.in_(bindparam("numbers", found.numbers(), expanding=True, literal_execute=True))
+    flags = literal(found.flags().encode(), LargeBinary)
+    return of_kind & (func.substr(flags, cast(Repo.id, Integer) + 1, 1) == literal(b"1", LargeBinary))
 
 
-def _sources(session: Session, query: Query) -> Iterator[Select[int]]:
-    """The conditions that an index can answer, the cheapest first."""
-    ids = select(Repo.id).correlate(None)
+def _wanted(caller: Principal, query: Query) -> list[list[str]]:
+    """Groups of terms: what is looked for has one of each group."""
+    wanted = [[term] for word in query.words for term in postings.word_terms(word)]
+    wanted += [[postings.tag_term(tag)] for tag in query.tags]
     if query.author:
-        yield ids.where(_owned_by(query.author))
-    if query.tags:
-        yield _tagged(sorted(query.tags, key=lambda tag: _count(session, _tagged([tag]))))
-    if query.words:
-        yield ids.where(Repo.kind == query.kind.value, *_with_words(query.words))
+        wanted.append([postings.owner_term(query.author)])
+    if query.gated is not None:
+        wanted.append([postings.gate_term(query.gated)])
+    if query.parameters != (None, None):
+        wanted.append(postings.size_terms(*query.parameters))
+    if not caller.rules:
+        entities = {*caller.memberships, *(grant.entity for grant in caller.grants)}
+        owners = {postings.owner_term(entity.partition("/")[0]) for entity in entities}
+        wanted.append([postings.PUBLIC, *owners])
+    return wanted
 
 
-def _count(session: Session, source: Select[int]) -> int:
-    """How many there are, up to one more than `FEW`."""
-    return session.scalar(select(func.count()).select_from(source.limit(FEW + 1).subquery())) or 0
-
-
-def _tagged(tags: Sequence[str]) -> Select[int]:
-    """Those that have all of these tags, found by the first."""
-    other = aliased(RepoTag)
-    rest = [exists().where(other.repo_id == RepoTag.repo_id, other.tag == tag) for tag in tags[1:]]
-    return select(RepoTag.repo_id).where(RepoTag.tag == tags[0], *rest).correlate(None)
-
-
-def _plain_conditions(query: Query) -> list[ColumnElement[bool]]:
-    conditions = _with_words(query.words)
+def _conditions(query: Query) -> list[ColumnElement[bool]]:
+    conditions = [Repo.key.contains(word.lower(), autoescape=True) for word in query.words]
+    conditions += [exists().where(RepoTag.repo_id == Repo.id, RepoTag.tag == tag) for tag in query.tags]
     if query.author:
-        conditions.append(_owned_by(query.author))
+        owner = select(Account.id).where(Account.key == query.author.lower()).scalar_subquery()
+        conditions.append(Repo.owner_id + 0 == owner)
     if query.gated is not None:
         conditions.append(Repo.gated != "" if query.gated else Repo.gated == "")
-    least, most = query.parameters
-    if least is not None:
-        conditions.append(Repo.parameters >= least)
-    if most is not None:
-        conditions.append(Repo.parameters <= most)
-    return conditions
+    # Computed with, here and above, a column leads databases to no index of its own.
+    return conditions + _within(Repo.parameters + 0, query.parameters)
 
 
-def _with_words(words: Sequence[str]) -> list[ColumnElement[bool]]:
-    return [Repo.key.contains(word.lower(), autoescape=True) for word in words]
-
-
-def _owned_by(author: str) -> ColumnElement[bool]:
-    return Repo.owner_id == select(Account.id).where(Account.key == author.lower()).scalar_subquery()
+def _within(column: ColumnElement[Any] | InstrumentedAttribute[Any], ends: Ends) -> list[ColumnElement[bool]]:
+    least, most = ends
+    conditions = [] if least is None else [column >= least]
+    return conditions if most is None else [*conditions, column <= most]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
@@ -23,27 +24,32 @@ from lanza.auth.tokens import Authenticator
 from lanza.endpoints import api as endpoints_api
 from lanza.endpoints.platform import Platform
 from lanza.errors import EngineFailed, LanzaError, NotFound
-from lanza.hub import pages
+from lanza.hub import catalog, pages
 from lanza.hub.api import (
     commit,
     gating,
     git_http,
     lfs,
     listing,
+    policy,
     preupload,
     refs,
     repos,
     resolve,
     tree,
+    usage,
     xet,
 )
 from lanza.hub.api.dependencies import HubDep
 from lanza.hub.downloads import Downloads
 from lanza.hub.hub import Hub
+from lanza.hub.repos import leaving
 from lanza.server.edge import Edge
 from lanza.server.endpoints import Endpoints
+from lanza.server.folder import DataFolder
 from lanza.server.refusals import answer_to, as_error
 from lanza.server.settings import ServerSettings
+from lanza.server.upkeep import Upkeep
 
 health: Final = APIRouter(include_in_schema=False)
 nowhere: Final = APIRouter(include_in_schema=False)
@@ -56,6 +62,8 @@ ROUTERS: Final = (
     auth.router,
     endpoints_api.router,
     listing.router,
+    policy.router,
+    usage.router,
     repos.router,
     refs.router,
     gating.router,
@@ -95,6 +103,8 @@ def application(hub: Hub, settings: ServerSettings, platforms: Mapping[str, Plat
     inner.state.signer = hub.signer
     inner.state.authenticator = authenticator
     inner.state.guard = Guard(time.monotonic)
+    inner.state.leaving = partial(leaving, hub)
+    inner.state.upkeep = Upkeep(hub, DataFolder(path=settings.data), every=settings.collect_every)
     inner.state.downloads = Downloads(hub.database)
     for router in ROUTERS:
         inner.include_router(router)
@@ -116,8 +126,11 @@ def _with_upstream(app: ASGIApp, hub: Hub, settings: ServerSettings) -> ASGIApp:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    await run_in_threadpool(catalog.repair, app.state.hub)
+    app.state.upkeep.start()
     async with app.state.endpoints.running():
         yield
+    await run_in_threadpool(app.state.upkeep.stop)
     await run_in_threadpool(app.state.downloads.write)
     await run_in_threadpool(app.state.database.close)
 

@@ -1,6 +1,7 @@
 """The data folder: what lies in it, that one server at a time has it, and how a first start fills it.
 
 lock          held by the server that runs here
+collect.lock  held by who collects; its time is when that was last
 lanza.db      the records, unless they are in PostgreSQL
 secret.key    signs URLs and short-lived tokens
 admin.token   the administrator's first token, for its owner's eyes only
@@ -66,6 +67,10 @@ class DataFolder:
         return self.path / "models"
 
     @property
+    def _collect_lock(self) -> Path:
+        return self.path / "collect.lock"
+
+    @property
     def scratch(self) -> Path:
         return self.path / "scratch"
 
@@ -88,6 +93,22 @@ class DataFolder:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Be the only one that collects. UsageError when another does. At the end its time is noted."""
+        with self._collect_lock.open("a+", encoding="ascii") as file:
+            if not _lock(file):
+                raise UsageError("what nobody needs is being collected just now: try again later.")
+            yield
+            os.utime(file.fileno())
+
+    @property
+    def collected_at(self) -> float:
+        """When it was collected last, in seconds since 1970; if never, when that was asked for first."""
+        if not self._collect_lock.exists():
+            self._collect_lock.touch()
+        return self._collect_lock.stat().st_mtime
 
     def empty_scratch(self) -> None:
         """Remove what an earlier run has left half-way."""
@@ -137,6 +158,7 @@ def open_hub(settings: ServerSettings) -> Hub:
             blobs=BlobStore.open(settings.storage or str(settings.data), folder.scratch),
             signer=Signer(load_key(folder.key)),
             limits=settings.limits,
+            refused=settings.refused,
         )
     except BaseException:
         database.close()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
-from lanza.errors import UsageError
+from lanza.errors import BadRequest, UsageError
 from lanza.hub.hub import HubLimits
+from lanza.hub.policy import checked_kinds
 
 Network = IPv4Network | IPv6Network
 
@@ -21,7 +23,9 @@ class ServerSettings:
     """`data` is the folder of all that the server keeps; `database` and `storage` are URLs of other places.
 
     `proxies` are the networks whose X-Forwarded headers are believed. `upstream` is the hub that is asked
-    for models which are unknown here, or None. `drain` is how many seconds the last requests get.
+    for models which are unknown here, or None. `refused` are kinds of findings that no push may bring.
+    What nobody needs is removed about every `collect_every`, or never with None. `drain` is how many seconds
+    the last requests get.
 
     `endpoints` says whether there are any. `rehearse`: hardware that is not here is replaced by this machine;
     `commands` are programs that endpoints of anybody may run.
@@ -37,6 +41,8 @@ class ServerSettings:
     storage: str | None = None
     upstream: str | None = PUBLIC_HUB
     limits: HubLimits = field(default_factory=HubLimits)
+    refused: frozenset[str] = frozenset()
+    collect_every: timedelta | None = timedelta(days=1)
     drain: float = 30
     endpoints: bool = True
     rehearse: bool = False
@@ -75,3 +81,11 @@ def networks(given: Sequence[str]) -> tuple[Network, ...]:
         return tuple(ip_network(one) for one in given)
     except ValueError as error:
         raise UsageError(f"--behind-proxy wants a network like 10.0.0.0/8: {error}.") from error
+
+
+def kinds(given: str | None) -> frozenset[str]:
+    """`pickle,secret`, as kinds of findings. UsageError."""
+    try:
+        return checked_kinds(one.strip() for one in (given or "").split(",") if one.strip())
+    except BadRequest as error:
+        raise UsageError(f"--refuse: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import os
 import shutil
 import socket
@@ -315,6 +316,74 @@ def test_a_file_that_is_too_large_for_git_is_refused(served: Served, tmp_path: P
     assert done.returncode != 0
     assert "remote: grande: git itself takes 100,000 bytes here" in done.stderr
     assert "git lfs migrate" in done.stderr
+
+
+SECRET = "TOKEN = 'hf" + "_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567'\n"
+
+
+def forbid(served: Served, *kinds: str) -> None:
+    """Have ana's namespace refuse these kinds of findings from now on."""
+    with served.hub.database.writing() as session:
+        session.get_one(Account, 1).refused = list(kinds)
+
+
+def test_what_the_namespace_refuses_is_said_in_the_terminal(served: Served, tmp_path: Path) -> None:
+    forbid(served, "secret")
+    one = served.clone(tmp_path / "one")
+    before = served.repo.resolve("main").oid
+    served.change(one, **{"config.py": SECRET})
+    done = served.push(one, check=False)
+    assert done.returncode != 0
+    assert "remote: config.py: line 1 seems to hold a Hugging Face token: revoke it" in done.stderr
+    assert "ana refuses secret: `lanza policy ana` changes that" in " ".join(done.stderr.split())
+    assert served.repo.resolve("main").oid == before
+    served.change(one, **{"config.py": "TOKEN = os.environ['TOKEN']"})
+    assert served.push(one, check=False).returncode != 0  # the commit below still holds it
+    served.git("reset", "-q", "--soft", "origin/main", cwd=one)
+    served.git("commit", "-qm", "without", cwd=one)
+    served.push(one)
+    assert "config.py" in served.names()
+    assert served.fsck() == ""
+
+
+def test_an_old_finding_blocks_no_other_push(served: Served, tmp_path: Path) -> None:
+    one = served.clone(tmp_path / "one")
+    served.change(one, **{"config.py": SECRET})
+    served.git("checkout", "-qb", "dev", cwd=one)
+    served.change(one, **{"dev.py": SECRET})
+    served.push(one, "origin", "main", "dev")
+    forbid(served, "secret")
+    served.git("checkout", "-q", "main", cwd=one)
+    served.change(one, nota="hola")
+    served.push(one)
+    # A merge, a new branch and a history that is written anew bring nothing that was not there.
+    served.git("merge", "-q", "--no-ff", "-m", "both", "dev", cwd=one)
+    served.push(one, "origin", "main", "main:copy")
+    served.git("checkout", "-q", "--orphan", "anew", cwd=one)
+    served.git("commit", "-qm", "one commit", cwd=one)
+    served.push(one, "--force", "origin", "anew:main")
+    assert served.names() == {".gitattributes", "config.py", "dev.py", "nota"}
+    served.change(one, **{"other.py": SECRET})
+    assert "remote: other.py: line 1" in served.push(one, "origin", "anew:main", check=False).stderr
+    assert served.fsck() == ""
+
+
+def test_a_large_file_that_is_refused_stays_uploaded(served: Served, tmp_path: Path) -> None:
+    content = b"\x80\x02cposix\nsystem\nX\x04\0\0\0true\x85R."  # a pickle, whatever its name is
+    sha256 = hashlib.sha256(content).hexdigest()
+    served.hub.blobs.write(sha256, len(content), iter([content]))
+    with served.hub.database.writing() as session:
+        session.add(Blob(sha256=sha256, size=len(content), created_at=now()))
+        session.flush()
+        session.add(RepoBlob(repo_id=1, sha256=sha256, created_at=now()))
+    forbid(served, "pickle")
+    one = served.clone(tmp_path / "one")
+    (one / "evil.dat").write_bytes(write_pointer(sha256, len(content)))
+    served.change(one)
+    assert "remote: evil.dat: it would run posix.system" in served.push(one, check=False).stderr
+    forbid(served)
+    served.push(one)
+    assert "evil.dat" in served.names()
 
 
 def test_a_push_over_the_limit_is_refused_in_words(served: Served, tmp_path: Path) -> None:

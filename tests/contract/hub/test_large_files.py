@@ -18,7 +18,7 @@ import uvicorn
 
 from hub_contents import ContentServer, serving
 from hubs import Hub, User
-from lanza.hub import lfs
+from lanza.hub import multipart
 
 UPLOAD = """
 import sys
@@ -162,8 +162,8 @@ def listening(server: ContentServer) -> Iterator[str]:
 def test_a_very_large_file_comes_in_parts(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lfs, "LARGEST_PIECE", 10_000_000)
-    monkeypatch.setattr(lfs, "PART", 3_000_000)
+    monkeypatch.setattr(multipart, "LARGEST_PIECE", 10_000_000)
+    monkeypatch.setattr(multipart, "PART", 3_000_000)
     with serving(tmp_path / "data") as inner, listening(inner) as url:
         home = tmp_path / "home"
         home.mkdir()

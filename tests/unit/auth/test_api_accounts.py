@@ -144,3 +144,23 @@ def test_its_first_administrator_is_whoever_is_named_else_the_caller(app: AuthAp
         [("ana", "admin")],
         [("root", "admin")],
     ]
+
+
+def test_who_administers_an_organization_says_who_belongs_to_it(app: AuthApp, root: str) -> None:
+    ana, eva = app.user("ana"), app.user("eva")
+    app.ask("POST", ORGS, root, body={"name": "club", "owner": "ana"})
+    member = f"{ORGS}/club/members/eva"
+    assert app.ask("PUT", member, eva, body={"role": "admin"}).status == 403
+    assert app.ask("PUT", member, ana, body={"role": "write"}).status == 204
+    assert app.ask("DELETE", f"{ORGS}/club/members/ana", eva).status == 403
+    assert app.ask("DELETE", member, ana).status == 204
+    assert app.ask("PUT", f"{ORGS}/other/members/eva", ana, body={"role": "read"}).status == 403
+
+
+def test_an_organization_is_removed_and_a_user_is_none(app: AuthApp, root: str) -> None:
+    ana = app.user("ana")
+    app.ask("POST", ORGS, root, body={"name": "club", "owner": "ana"})
+    assert app.ask("DELETE", f"{ORGS}/club", ana).status == 403
+    assert app.ask("DELETE", f"{ORGS}/ana", root).status == 404
+    assert app.ask("DELETE", f"{ORGS}/club", root).status == 204
+    assert sorted(listed(app, root)) == ["ana", "root"]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,23 +11,6 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
-
-BENCH = Path(__file__).parents[3] / "bench"
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Import a module of bench/, which is a folder of scripts and no package."""
-    monkeypatch.syspath_prepend(str(BENCH))
-    before = set(sys.modules)
-
-    def load(name: str) -> ModuleType:
-        return importlib.import_module(name)
-
-    yield load
-    for name in set(sys.modules) - before:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(BENCH)):
-            del sys.modules[name]
 
 
 def tokenizer() -> Tokenizer:
@@ -147,15 +126,15 @@ def test_a_missed_goal_is_said(bench: Any) -> None:
 def test_only_what_stands_between_the_marks_is_replaced(bench: Any, tmp_path: Path) -> None:
     report = bench("report")
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{report.BEGIN}\nearlier\n{report.END}\nafter\n", encoding="utf-8")
-    report.write_page(page, results())
+    page.write_text(f"before\n{report.MARKS.begin}\nearlier\n{report.MARKS.end}\nafter\n", encoding="utf-8")
+    report.MARKS.write(page, report.page(results()))
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "earlier" not in text
     page.write_text("no marks", encoding="utf-8")
     with pytest.raises(ValueError, match="marks"):
-        report.write_page(page, results())
+        report.MARKS.write(page, report.page(results()))
 
 
 def test_the_search_finds_what_is_best_and_passes_over_what_fails(

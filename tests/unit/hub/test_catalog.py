@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from hub_parts import CARD, CONFIG, hub, keep, person, push, record, safetensors
-from hub_records import model
+from hub_records import model, principal
+from lanza.auth.principal import Principal
+from lanza.auth.records import Account
 from lanza.hub import catalog, repos
 from lanza.hub.catalog import facts_at, refresh
 from lanza.hub.git import Delete, Put, PutLarge
@@ -167,3 +169,60 @@ def test_the_newest_commit_has_the_last_word(made: Hub, number: int, monkeypatch
     assert len(seen) == 2
     assert record(made, "Ana/becas").head == git.resolve("main").oid
     assert "license:mit" in tags(made, number)
+
+
+def move_main(hub: Hub, number: int, **files: bytes) -> str:
+    """A commit after which the server ends: nothing refreshes the record."""
+    changes = [Put(path.replace("__", "."), content) for path, content in files.items()]
+    return hub.git.open(number).commit("main", changes, author="ana", title="push").oid
+
+
+def test_a_record_that_was_left_behind_is_repaired(made: Hub, number: int) -> None:
+    push(made, number, {"a.txt": b"a"})
+    assert catalog.repair(made) == 0
+    head = move_main(made, number, README__md=CARD)
+    assert "license:mit" not in tags(made, number)
+    assert catalog.repair(made) == 1
+    assert record(made, "Ana/becas").head == head
+    assert "license:mit" in tags(made, number)
+    assert catalog.repair(made) == 0
+
+
+def test_a_record_whose_branch_git_has_packed_is_repaired_too(made: Hub, number: int) -> None:
+    head = move_main(made, number, README__md=CARD)
+    folder = made.git.folder(number)
+    (folder / "packed-refs").write_text(f"{head} refs/heads/main\n")
+    (folder / "refs" / "heads" / "main").unlink()
+    assert catalog.repair(made) == 1
+    assert catalog.repair(made) == 0
+    assert record(made, "Ana/becas").head == head
+
+
+def test_what_is_damaged_keeps_nothing_else_from_being_repaired(
+    made: Hub, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    repos.create(made, person(made, "Eva"), model("Eva/becas"))
+    repos.create(made, person(made, "Leo"), model("Leo/becas"))
+    made.git.remove(number)
+    main = made.git.folder(record(made, "Leo/becas").id) / "refs" / "heads" / "main"
+    main.write_text("nonsense")
+    head = move_main(made, record(made, "Eva/becas").id, README__md=CARD)
+    assert catalog.repair(made) == 1
+    assert record(made, "Eva/becas").head == head
+    assert len(caplog.messages) == 2
+    assert f"number {number} cannot be read" in caplog.messages[0]
+
+
+def test_a_repository_that_is_removed_meanwhile_is_no_matter(
+    made: Hub, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(repo_id: int) -> None:
+        repos.remove(made, person_of(made), model("Ana/becas"))
+
+    monkeypatch.setattr(made.git, "main", gone)
+    assert catalog.repair(made) == 1
+
+
+def person_of(hub: Hub) -> Principal:
+    with hub.database.reading() as session:
+        return principal(session.scalars(select(Account).where(Account.key == "ana")).one())

@@ -7,6 +7,7 @@ import hashlib
 import os
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from hub_parts import keep, push
 from hub_records import model
 from lanza.database import now
 from lanza.errors import RepoNotFound
-from lanza.hub import collect, lfs, repos
+from lanza.hub import collect, lfs, multipart, repos
 from lanza.hub.collect import Collected
 from lanza.hub.git import Delete, Put, PutLarge
 from lanza.hub.hub import Hub
@@ -31,7 +32,7 @@ from xet_files import file, shard, xorb
 DAY = timedelta(days=1)
 CONTENT = random.Random(6).randbytes(10_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-NOTHING = Collected(blobs=0, bytes=0, released=0, uploads=0)
+NOTHING = Collected(blobs=0, bytes=0, released=0, uploads=0, git_bytes=0, folders=0)
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_what_only_an_old_commit_a_branch_or_a_tag_names_stays(hub: Hub, becas: 
     git.delete_tag("v1")
     for _ in range(3):
         pass_time(hub)
-        assert collect.collect(hub, older_than=DAY) == NOTHING
+        assert replace(collect.collect(hub, older_than=DAY), git_bytes=0) == NOTHING
     assert hub.blobs.has(SHA256)
 
 
@@ -103,12 +104,12 @@ def test_what_nobody_committed_goes_in_two_steps(hub: Hub, becas: int) -> None:
     keep(hub, becas, CONTENT)
     assert collect.collect(hub, older_than=DAY) == NOTHING
     pass_time(hub)
-    assert collect.collect(hub, older_than=DAY) == Collected(blobs=0, bytes=0, released=1, uploads=0)
+    assert collect.collect(hub, older_than=DAY) == replace(NOTHING, released=1)
     assert hub.blobs.has(SHA256)
     assert not reached(hub, becas)
     assert collect.collect(hub, older_than=DAY) == NOTHING
     pass_time(hub)
-    assert collect.collect(hub, older_than=DAY) == Collected(blobs=1, bytes=10_000, released=0, uploads=0)
+    assert collect.collect(hub, older_than=DAY) == replace(NOTHING, blobs=1, bytes=10_000)
     assert not hub.blobs.has(SHA256)
     with hub.database.reading() as session:
         assert session.get(Blob, SHA256) is None
@@ -150,7 +151,7 @@ def test_the_blobs_of_a_removed_repository_go(hub: Hub, becas: int) -> None:
     hub.git.open(copy).squash("main", "all", "eva")
     with hub.database.writing() as session:
         session.delete(session.get_one(RepoBlob, (copy, SHA256)))
-    assert collect.collect(hub, older_than=DAY) == NOTHING
+    assert replace(collect.collect(hub, older_than=DAY), git_bytes=0) == NOTHING
     assert reached(hub, copy)  # a commit names it: it is given back
 
 
@@ -265,17 +266,19 @@ def test_files_of_xorbs_and_parts_that_nobody_knows_go(hub: Hub) -> None:
 
 def test_uploads_in_parts_that_were_given_up_go(hub: Hub, becas: int) -> None:
     with hub.database.writing() as session:
-        begun = lfs.begin_parts(session, becas, Large(sha256=SHA256, size=len(CONTENT))).id
-    path = lfs.parts_path(hub, begun)
+        begun = multipart.begin_parts(session, becas, Large(sha256=SHA256, size=len(CONTENT))).id
+    path, come = multipart.files_of(hub, begun)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"x")
+    come.write_bytes(b"\1")
     pass_time(hub)
     os.utime(path)  # a part has just come
     assert collect.collect(hub, older_than=DAY).uploads == 0
     assert path.exists()
+    assert come.exists()
     pass_time(hub)
-    assert collect.collect(hub, older_than=DAY).uploads == 1
-    assert not path.exists()
+    assert collect.collect(hub, older_than=DAY).uploads == 2
+    assert not list(path.parent.iterdir())
     with hub.database.reading() as session:
         assert session.get(Multipart, begun) is None
 

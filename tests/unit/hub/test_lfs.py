@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from asking import Answer
 from hub_app import Server
 from hub_contents import serving, upload
 from lanza.auth.records import Account
-from lanza.hub import lfs
+from lanza.errors import NotFound
+from lanza.hub import multipart
 from lanza.hub.records import Multipart, Repo, RepoBlob
 
 CONTENT = random.Random(4).randbytes(250_000)
@@ -274,8 +276,8 @@ def test_a_blob_put_there_by_others_can_be_lent(server: Server, ana: str) -> Non
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lfs, "LARGEST_PIECE", 100_000)
-    monkeypatch.setattr(lfs, "PART", 100_000)
+    monkeypatch.setattr(multipart, "LARGEST_PIECE", 100_000)
+    monkeypatch.setattr(multipart, "PART", 100_000)
 
 
 @pytest.fixture
@@ -314,21 +316,79 @@ def test_completing_twice_is_completing_once(server: Server, parts: dict[str, An
     assert complete(server, parts, 1, 2, 3).status == 200
 
 
-def test_half_an_upload_in_parts_is_told_what_is_missing(server: Server, parts: dict[str, Any]) -> None:
+def test_half_an_upload_in_parts_is_told_what_is_missing_and_keeps_the_rest(
+    server: Server, parts: dict[str, Any]
+) -> None:
     put(server, parts["header"]["2"], part(2))
-    answer = complete(server, parts, 2)
-    assert answer.status == 400
-    assert "parts that were not sent: 1, 3" in answer.json["message"]
-    answer = complete(server, parts, 1, 2, 3)
-    assert answer.status == 400
+    for said in ((2,), (1, 2, 3)):
+        answer = complete(server, parts, *said)
+        assert answer.status == 400
+        assert "these have not come: 1, 3. The others are kept" in answer.json["message"]
     assert not reached(server)
     assert not list(server.hub.blobs.all())
+    for number in (1, 3):
+        put(server, parts["header"][str(number)], part(number))
+    assert complete(server, parts, 1, 2, 3).status == 200
+    assert b"".join(server.hub.blobs.read(SHA256)) == CONTENT
+    assert not list((server.hub.blobs.staging / "parts").iterdir())
 
 
-def test_an_upload_of_which_nothing_came_cannot_be_completed(server: Server, parts: dict[str, Any]) -> None:
+def test_a_part_that_breaks_off_is_missing_though_it_was_there(server: Server, parts: dict[str, Any]) -> None:
+    for number in (1, 2, 3):
+        put(server, parts["header"][str(number)], part(number))
+    assert put(server, parts["header"]["2"], b"half").status == 400
+    assert "these have not come: 2. " in complete(server, parts, 1, 2, 3).json["message"]
+    put(server, parts["header"]["2"], part(2))
+    assert complete(server, parts, 1, 2, 3).status == 200
+
+
+def test_of_many_missing_parts_the_first_are_named(
+    server: Server, ana: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multipart, "LARGEST_PIECE", 1_000)
+    monkeypatch.setattr(multipart, "PART", 1_000)
+    given = actions(batch(server, ana, transfers=["multipart"]))["upload"]
+    message = complete(server, given, 1).json["message"]
+    assert " 19, 20 and " in message
+    assert len(message) < 300
+
+
+def test_a_whole_of_wrong_parts_has_to_come_again(server: Server, parts: dict[str, Any]) -> None:
+    for number in (1, 2, 3):
+        put(server, parts["header"][str(number)], bytes(len(part(number))))
     answer = complete(server, parts, 1, 2, 3)
     assert answer.status == 400
-    assert "no part" in answer.json["message"]
+    assert "SHA-256" in answer.json["message"]
+    assert "these have not come: 1, 2, 3. " in complete(server, parts, 1, 2, 3).json["message"]
+    for number in (1, 2, 3):
+        put(server, parts["header"][str(number)], part(number))
+    assert complete(server, parts, 1, 2, 3).status == 200
+
+
+def test_what_a_crash_left_of_an_upload_is_not_believed(server: Server, parts: dict[str, Any]) -> None:
+    path, come = multipart.files_of(server.hub, parts["href"].partition("?")[0].rpartition("/")[2])
+    path.parent.mkdir(parents=True)
+    come.write_bytes(b"\1\1\1")
+    assert "these have not come: 1, 2, 3. " in complete(server, parts, 1, 2, 3).json["message"]
+    put(server, parts["header"]["2"], part(2))
+    assert "these have not come: 1, 3. " in complete(server, parts, 1, 2, 3).json["message"]
+
+
+def test_a_part_that_is_still_coming_changes_nothing_of_a_file_that_is_complete(
+    server: Server, parts: dict[str, Any]
+) -> None:
+    upload_id = parts["href"].partition("?")[0].rpartition("/")[2]
+    for number in (1, 2, 3):
+        put(server, parts["header"][str(number)], part(number))
+
+    async def late() -> AsyncIterator[bytes]:
+        await asyncio.to_thread(put, server, parts["header"]["1"], part(1))
+        assert (await asyncio.to_thread(complete, server, parts, 1, 2, 3)).status == 200
+        yield b"x"
+
+    with pytest.raises(NotFound):
+        asyncio.run(multipart.receive_part(server.hub, upload_id, 1, late()))
+    assert b"".join(server.hub.blobs.read(SHA256)) == CONTENT
 
 
 def test_knowing_the_hash_of_a_blob_completes_nothing(
@@ -389,4 +449,4 @@ def test_clients_that_know_no_parts_send_one_piece(server: Server, ana: str, sma
 def test_a_large_file_has_as_few_parts_as_needed(server: Server, ana: str) -> None:
     size = 3 * 2**40
     header = actions(batch(server, ana, size=size, transfers=["multipart"]))["upload"]["header"]
-    assert len(header) - 1 == -(-size // int(header["chunk_size"])) <= lfs.MOST_PARTS
+    assert len(header) - 1 == -(-size // int(header["chunk_size"])) <= multipart.MOST_PARTS

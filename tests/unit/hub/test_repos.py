@@ -237,11 +237,20 @@ def test_a_full_namespace_takes_no_copy_and_no_move(tmp_path: Path) -> None:
     for name in ("Ana/uno", "lab/lleno"):
         keep(small, record(small, name).id, name.encode() * 2000)
         push(small, record(small, name).id, {"x.txt": b"x"})
-    with pytest.raises(QuotaExceeded, match="lab stores"):
+    size = record(small, "lab/lleno").stored_bytes
+    said = rf"lab stores {size:,} of at most 30,000 bytes, .* \(the largest public ones: lab/lleno with"
+    with pytest.raises(QuotaExceeded, match=said):
         repos.duplicate(small, ana, model("Ana/uno"), model("lab/uno"))
     with pytest.raises(QuotaExceeded):
         repos.move(small, ana, model("Ana/uno"), model("lab/uno"))
     assert record(small, "Ana/uno")
+    with small.database.writing() as session:
+        found = {one.namespace: one for one in repos.usage(session, small)}
+        session.get_one(Repo, record(small, "lab/lleno").id).visibility = "private"
+    assert found["lab"] == repos.Usage(namespace="lab", repositories=1, stored_bytes=size, limit_bytes=30_000)
+    with pytest.raises(QuotaExceeded) as refused:
+        repos.duplicate(small, ana, model("Ana/uno"), model("lab/uno"))
+    assert "lab/lleno" not in refused.value.message
 
 
 def test_of_two_who_want_a_name_at_once_one_has_it(made: Hub, ana: Principal) -> None:

@@ -38,7 +38,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
         yield opened
 
 
-@pytest.fixture(params=[0, 3000], ids=["walked", "gathered"])
+@pytest.fixture(params=[0, 1000], ids=["walked", "gathered"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to a page, whatever the sizes."""
     monkeypatch.setattr(search, "FEW", request.param)

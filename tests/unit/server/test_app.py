@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hub_app import Server
+from lanza.auth import accounts, tokens
 from lanza.auth.names import RESERVED, check_namespace
+from lanza.auth.principal import Role
 from lanza.errors import NotFound
 
 
@@ -64,3 +66,22 @@ def test_the_schema_names_the_routes(server: Server) -> None:
     assert document["info"]["title"] == "Lanza"
     assert any(path.startswith("/api/") for path in document["paths"])
     assert NotFound.status == 404
+
+
+def test_an_account_that_is_removed_leaves_no_files_behind(server: Server) -> None:
+    for name in ("ana", "eva"):
+        server.make(server.user(name), "becas")
+    with server.hub.database.writing() as session:
+        admin = accounts.get(session, "admin")
+        root = tokens.issue(session, admin, name="test", role=Role.ADMIN)[1]
+    assert server.hub.git.numbers() == [1, 2]
+    assert server.ask("/api/lanza/users/nobody", root, method="DELETE").status == 404
+    assert server.ask("/api/lanza/users/admin", root, method="DELETE").status == 409
+    assert server.hub.git.numbers() == [1, 2]
+    assert server.ask("/api/lanza/users/ana", root, method="DELETE").status == 204
+    assert server.hub.git.numbers() == [2]
+    assert server.ask("/api/lanza/orgs", root, method="POST", body={"name": "club"}).status == 201
+    server.make(root, "becas", organization="club")
+    assert server.hub.git.numbers() == [2, 3]
+    assert server.ask("/api/lanza/orgs/club", root, method="DELETE").status == 204
+    assert server.hub.git.numbers() == [2]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lanza.errors import UsageError
-from lanza.server.settings import ServerSettings, is_loopback, networks
+from lanza.server.settings import ServerSettings, is_loopback, kinds, networks
 
 
 def settings(tmp_path: Path, **more: Any) -> ServerSettings:
@@ -57,3 +57,10 @@ def test_a_network_that_is_none_is_refused() -> None:
 def test_an_upstream_without_scheme_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--upstream"):
         settings(tmp_path, upstream="huggingface.co")
+
+
+def test_what_to_refuse_is_known() -> None:
+    assert kinds(None) == frozenset()
+    assert kinds("pickle, secret") == {"pickle", "secret"}
+    with pytest.raises(UsageError, match=r"--refuse: .*pickle, safetensors, secret: not virus"):
+        kinds("pickle,virus")

@@ -1,4 +1,7 @@
-"""Users, organizations and their members over HTTP, for administrators: what `lanza users` calls."""
+"""Users, organizations and their members over HTTP: what `lanza users` and `lanza orgs` call.
+
+They are for administrators of the server; who belongs to an organization is for its own as well.
+"""
 
 from __future__ import annotations
 
@@ -99,9 +102,7 @@ def change_account(
 def remove_account(parts: PartsDep, caller: CallerDep, name: str) -> None:
     """Remove a user or an organization with tokens and repositories."""
     require_rules(caller)
-    with parts.database.writing() as session:
-        accounts.remove(session, name)
-    parts.authenticator.forget()
+    _remove(parts, name)
 
 
 @router.post("/orgs", status_code=201)
@@ -115,6 +116,22 @@ def make_org(
         org = _account(accounts.create_org(session, wanted.name, owner=owner, full_name=wanted.full_name))
     parts.authenticator.forget()
     return org
+
+
+@router.delete("/orgs/{org}", status_code=204)
+def remove_org(parts: PartsDep, caller: CallerDep, org: str) -> None:
+    """Remove an organization with its repositories."""
+    require_rules(caller)
+    _remove(parts, org, "org")
+
+
+def _remove(parts: Parts, name: str, kind: str | None = None) -> None:
+    with parts.database.writing() as session:
+        account = accounts.get(session, name, kind)
+        finish = parts.leaving(session, account)
+        accounts.remove(session, account.name)
+    parts.authenticator.forget()
+    finish()
 
 
 @router.put("/orgs/{org}/members/{user}", status_code=204)
@@ -136,7 +153,8 @@ def remove_member(parts: PartsDep, caller: CallerDep, org: str, user: str) -> No
 
 
 def _change_member(parts: Parts, caller: Principal, org: str, user: str, role: str | None) -> None:
-    require_rules(caller)
+    if not caller.owns(org):
+        require_rules(caller)
     with parts.database.writing() as session:
         member = accounts.get(session, user, "user")
         accounts.set_member(session, accounts.get(session, org, "org"), member, role)

@@ -5,6 +5,7 @@ The dependencies are async because they wait for nothing but the body: FastAPI r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -12,10 +13,12 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from fastapi import Depends
+from sqlalchemy.orm import Session
 from starlette.requests import Request
 
 from lanza.auth.guard import Guard
 from lanza.auth.principal import Principal
+from lanza.auth.records import Account
 from lanza.auth.signing import Signer
 from lanza.auth.tokens import Authenticator
 from lanza.database import Database
@@ -25,21 +28,32 @@ MOST_BYTES: Final = 2**18
 MOST_FIELDS: Final = 50
 FORM: Final = "application/x-www-form-urlencoded"
 
+Leaving = Callable[[Session, Account], Callable[[], None]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What the application holds for these routes."""
+    """What the application holds for these routes.
+
+    `leaving` is told of an account that is about to be removed, within the transaction, and gives what is
+    left to do once it is: others keep things of an account that are not in the database.
+    """
 
     database: Database
     authenticator: Authenticator
     guard: Guard
     signer: Signer
+    leaving: Leaving
 
 
 async def _parts(request: Request) -> Parts:
     state = request.app.state
     return Parts(
-        database=state.database, authenticator=state.authenticator, guard=state.guard, signer=state.signer
+        database=state.database,
+        authenticator=state.authenticator,
+        guard=state.guard,
+        signer=state.signer,
+        leaving=state.leaving,
     )
 
 

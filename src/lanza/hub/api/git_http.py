@@ -49,6 +49,7 @@ from lanza.hub.api.paths import plain
 from lanza.hub.git import GitRepo
 from lanza.hub.hub import Hub
 from lanza.hub.names import RepoName, parse_repo
+from lanza.hub.policy import policy_of
 from lanza.hub.programs import command, environment, feed, output, run
 from lanza.hub.receive import Incoming, sizes_of, wrong_moves
 from lanza.hub.records import Repo
@@ -252,12 +253,14 @@ def _decide(hub: Hub, repo_id: int, push: Push, incoming: Incoming) -> bytes:
     sizes = partial(sizes_of, hub.database, repo_id)
     notes: Sequence[str] = ()
     try:
-        notes = incoming.complaints(moves, sizes, regular_bytes=hub.limits.regular_bytes)
+        with hub.database.reading() as session:
+            owner = session.get_one(Account, session.get_one(Repo, repo_id).owner_id)
+            policy = policy_of(hub, owner)
+        notes = incoming.complaints(moves, sizes, policy, regular_bytes=hub.limits.regular_bytes)
         if notes:
             refused |= {move.ref: "it holds what cannot be kept here" for move in moves}
         elif moves:
             with hub.database.reading() as session:
-                owner = session.get_one(Account, session.get_one(Repo, repo_id).owner_id)
                 check_room(session, hub, owner, incoming.size)
             refused |= incoming.accept(moves, atomic=push.atomic)
     except LanzaError as error:

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from lanza.auth.principal import Principal, Scope
 from lanza.auth.records import Account
 from lanza.errors import BadRequest, NotFound, PayloadTooLarge, RepoNotFound, Unauthorized
-from lanza.hub import lfs
+from lanza.hub import lfs, multipart
 from lanza.hub.access import check_content, find_repo, name_of
 from lanza.hub.api.dependencies import CallerDep, HubDep, OriginDep, json_body
 from lanza.hub.api.paths import plain
@@ -56,14 +56,10 @@ class Batch(msgspec.Struct):
     hash_algo: str = "sha256"
 
 
-class Part(msgspec.Struct, rename="camel"):
-    part_number: int
-    etag: str = ""
-
-
 class Completion(msgspec.Struct):
+    """Which parts there are clients say too, and the server knows."""
+
     oid: str
-    parts: list[Part]
 
 
 def lfs_name(request: Request) -> RepoName:
@@ -133,16 +129,16 @@ def _upload(
     """Where to send a file: in one piece, or in parts to clients that can."""
     claims = {"repo": repo_id, "oid": file.sha256, "size": file.size}
     verify = {"href": _signed(hub, "lfs-verify", f"{base}/verify", claims, PARTS_SECONDS)}
-    if file.size <= lfs.LARGEST_PIECE or not in_parts:
+    if file.size <= multipart.LARGEST_PIECE or not in_parts:
         href = _signed(hub, "lfs-upload", f"{base}/objects/{file.sha256}", claims, SECONDS)
         return {"upload": {"href": href, "expires_in": SECONDS}, "verify": verify}
-    upload = lfs.begin_parts(session, repo_id, file)
+    upload = multipart.begin_parts(session, repo_id, file)
     where = f"{base}/parts/{upload.id}"
     parts = {
         str(number): _signed(
             hub, "lfs-part", f"{where}/{number}", {"upload": upload.id, "part": number}, PARTS_SECONDS
         )
-        for number in range(1, lfs.count_parts(upload) + 1)
+        for number in range(1, multipart.count_parts(upload) + 1)
     }
     header = {"chunk_size": str(upload.chunk_size), **parts}
     href = _signed(hub, "lfs-complete", where, {"upload": upload.id}, PARTS_SECONDS)
@@ -196,7 +192,7 @@ async def upload_part(
     """Take a part of a file."""
     if hub.signer.verify("lfs-part", signature) != {"upload": upload_id, "part": number}:
         raise Unauthorized("this signature is for another part.")
-    etag = await lfs.receive_part(hub, upload_id, number, request.stream())
+    etag = await multipart.receive_part(hub, upload_id, number, request.stream())
     return Response(status_code=200, headers={"ETag": etag})
 
 
@@ -208,8 +204,7 @@ async def complete(
     completion: Completion = asked
     if hub.signer.verify("lfs-complete", signature) != {"upload": upload_id}:
         raise Unauthorized("this signature is for another upload.")
-    parts = [part.part_number for part in completion.parts]
-    await hub.blobs.work(lfs.complete, hub, upload_id, completion.oid, parts)
+    await hub.blobs.work(multipart.complete, hub, upload_id, completion.oid)
     return Response(orjson.dumps({"success": True}), media_type=MEDIA)
 
 
