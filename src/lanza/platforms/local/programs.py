@@ -67,7 +67,7 @@ def _interpreter(program: Path) -> Path | None:
 def our_own() -> tuple[str, list[str]]:
     """Where Python finds `lanza`, for PYTHONPATH; and where our interpreter and packages lie."""
     package = Path(lanza.__file__).parent
-    places = [sys.prefix, sys.base_prefix, str(package), *site.getsitepackages()]
+    places = [sys.prefix, sys.base_prefix, str(package.parent), *site.getsitepackages()]
     if site.ENABLE_USER_SITE:
         places.append(site.getusersitepackages())
     return str(package.parent), [place for place in dict.fromkeys(places) if Path(place).is_dir()]

@@ -95,7 +95,10 @@ def _bubblewrap(sandbox: Sandbox, tmp: str) -> list[str]:
     # What lies deeper comes later: a folder within one that is hidden is seen.
     for path in sorted(binds, key=lambda it: it.count("/")):
         line += ["--tmpfs", path] if binds[path] == "--tmpfs" else [binds[path], path, path]
-    return [*line, "--remount-ro", "/", "--chdir", sandbox.folder]
+    # Empty folders are read-only too: what is written there would be memory that counts for no process.
+    for path in ("/", *sandbox.hidden):
+        line += ["--remount-ro", path]
+    return [*line, "--chdir", sandbox.folder]
 
 
 def temporary(sandbox: Sandbox, tmp: str) -> str:
