@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lanza.convert.store import Store
 from lanza.endpoints.states import Phase
 from local_replicas import SERVER, Machine, ask, keeper_of, left_of, machine, processes_of, program, run
-from serving import ROOT
+from serving import ROOT, export_here
+from tiny import bert
 
 EXAMPLE = ROOT / "examples" / "becas-qa"
 QUESTION = {"inputs": {"question": "¿De cuánto es?", "context": "La beca es de 300 euros al mes."}}
@@ -180,3 +185,93 @@ def test_a_data_folder_may_lie_deep(tmp_path: Path) -> None:
         sight = it.ready(folder=EXAMPLE)
         assert len(str(sight.address)) < 107
         assert ask(sight, body=QUESTION)[0] == 200
+
+
+SERVER_THAT_DIES = """
+import asyncio, os, sys, time
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from local_replicas import Machine, program
+here = Machine(Path(sys.argv[1]), orphan_after=20.0)
+print(here.ready(program=program()).id, flush=True)
+time.sleep(600)
+"""
+
+
+def test_kill_9_of_the_server_leaves_replicas_serving(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    words = [sys.executable, "-c", SERVER_THAT_DIES, str(data), str(ROOT / "tests")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        replica = server.stdout.readline().strip()
+        server.kill()
+    assert server.returncode == -signal.SIGKILL
+    with machine(data) as here:
+        found = here.sight(replica)
+        assert found.phase is Phase.READY
+        assert ask(found)[0] == 200
+
+
+@pytest.mark.timeout(600)  # two exports by processes that load torch
+def test_a_model_is_converted_before_its_first_start(here: Machine, tmp_path: Path) -> None:
+    told: list[str] = []
+    replica = here.start(folder=bert(tmp_path / "model"), start_timeout=500)
+    while (sight := here.sight(replica)).phase is not Phase.READY:
+        assert sight.phase is Phase.STARTING, sight
+        if sight.progress and sight.progress not in told:
+            told.append(sight.progress)
+        time.sleep(0.05)
+    assert "loading the original" in told
+    assert any(step.startswith("exporting with ") for step in told)
+    assert sight.progress == ""
+    assert ask(sight, body={"inputs": "una beca"})[0] == 200
+    assert b'"onnx"' in ask(sight, "/info")[1]
+
+
+def test_what_was_converted_is_served_from_where_it_is_kept(here: Machine, tmp_path: Path) -> None:
+    folder = bert(tmp_path / "model")
+    export_here(folder, Store(here.platform._places.converted))
+    first = here.ready(folder=folder)
+    status, body = ask(first, body={"inputs": "una beca"})
+    assert status == 200
+    assert b'"onnx"' in ask(first, "/info")[1]
+    here.stop(first.id)
+    again = here.ready(folder=folder)
+    assert ask(again, body={"inputs": "una beca"})[1] == body
+    here.stop(again.id)
+    # When it is gone, what was kept of the preparation counts no more.
+    shutil.rmtree(here.platform._places.converted)
+    export_here(folder, Store(here.platform._places.converted))
+    assert ask(here.ready(folder=folder), body={"inputs": "una beca"})[1] == body
+
+
+def test_a_replica_whose_folder_is_removed_ends(tmp_path: Path) -> None:
+    first = Machine(tmp_path / "data")
+    sight = first.ready(program=program())
+    shutil.rmtree(tmp_path / "data")
+    assert not left_of(sight.id, patience=20)
+    first.close()
+
+
+def test_a_folder_without_a_keeper_is_gone(here: Machine) -> None:
+    """A server that died between two steps, or a file system that was damaged."""
+    made = here.folder("half")
+    made.mkdir()
+    ended = here.sight("half")
+    assert (ended.phase, ended.reason) == (Phase.GONE, "its keeper could not begin")
+    here.forget("half")
+    assert here.sights() == {}
+
+
+def test_the_cores_that_a_replica_uses_are_seen(here: Machine) -> None:
+    sight = here.ready(program=program())
+    run(
+        sight,
+        "def burn():\n while True: pass\nthreading.Thread(target=burn, daemon=True).start(); result = 1",
+    )
+    until = time.monotonic() + 20
+    while here.sight(sight.id).cpu < 0.2 and time.monotonic() < until:
+        time.sleep(0.05)
+    seen = here.sight(sight.id)
+    assert 0.2 <= seen.cpu <= 1.0
+    assert seen.memory > 5 * 2**20

@@ -25,17 +25,12 @@ from lanza.models.memory import needs, stored_need
 def main(arguments: list[str]) -> int:
     asked = _parser().parse_args(arguments)
     try:
-        found = prepare(
-            read_facts(asked.folder),
-            task=asked.task,
-            engine=asked.engine,
-            store=Store(asked.store),
-            tell=_step,
-        )
+        facts, store = read_facts(asked.folder), Store(asked.store)
+        found = prepare(facts, task=asked.task, engine=asked.engine, store=store, tell=_step)
+        _say(prepared=answer(found))
     except LanzaError as error:
         _say(error=error.message, code=error.code)
         return 1
-    _say(prepared=answer(found))
     return 0
 
 
@@ -54,7 +49,8 @@ def _needs(found: Prepared) -> int:
     """Bytes of memory, as far as they can be told: what a handler takes is its own business."""
     if found.engine == "handler":
         return 0
-    need = stored_need(needs(found.facts, None, found.engine))
+    base = read_facts(found.facts.base_path) if found.facts.base_path is not None else None
+    need = stored_need(needs(found.facts, base, found.engine))
     return need.total if need is not None else 0
 
 

@@ -72,9 +72,7 @@ def _inherited(number: int) -> socket.socket:
     try:
         listener = socket.socket(fileno=number)
     except OSError as error:
-        raise UsageError(
-            f"there is no socket under the number {number}: {error.strerror or error}."
-        ) from error
+        raise UsageError(f"number {number} is no socket: {error.strerror or error}.") from error
     listener.set_inheritable(False)  # what a handler starts must not keep it open
     return listener
 

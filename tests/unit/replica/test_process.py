@@ -35,6 +35,24 @@ def test_a_unix_socket_that_is_in_use_is_not(tmp_path: Path) -> None:
             bind(spec(tmp_path, uds=path))
 
 
+def test_a_socket_that_listens_already_is_taken_over(tmp_path: Path) -> None:
+    """A supervisor's, who has nothing to do with it from then on; nor have the replica's own children."""
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(str(tmp_path / "s"))
+        theirs.listen()
+        number = theirs.detach()
+    with bind(spec(tmp_path, inherited=number, uds="unused")) as listener:
+        assert listener.fileno() == number
+        assert not listener.get_inheritable()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "s"))
+
+
+def test_a_number_that_is_no_socket_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "f").open("w") as file, pytest.raises(UsageError, match="is no socket"):
+        bind(spec(tmp_path, inherited=file.fileno()))
+
+
 def test_a_load_that_fails_in_any_way_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never silence and exit code 0."""
 

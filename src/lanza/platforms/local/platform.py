@@ -13,27 +13,26 @@ import json
 import logging
 import os
 import re
-import shutil
-import signal
 import stat
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from lanza.endpoints.platform import Instance, Order, Sight
-from lanza.endpoints.states import Phase
 from lanza.errors import NotFound, UsageError
 from lanza.models.memory import this_machine
 from lanza.platforms.local.addresses import short_path
+from lanza.platforms.local.found import order_of, sight, state_of, taken
+from lanza.platforms.local.homes import remove_old_homes
 from lanza.platforms.local.isolation import Isolation
 from lanza.platforms.local.layout import GONE, RunFolder, State, shout
 from lanza.platforms.local.logs import EndedLogs, lines
 from lanza.platforms.local.offers import MIB, SHIPPED, Machine, Prices, offers
-from lanza.platforms.local.programs import our_own
-from lanza.platforms.local.room import Taken, require_room
+from lanza.platforms.local.room import require_room
+from lanza.platforms.local.starting import begin, remove_folder
 from lanza.platforms.local.telling import Places, instructions, require_isolation
 
 log = logging.getLogger("lanza.platforms.local")
@@ -42,10 +41,7 @@ ORPHAN_AFTER: Final = 60.0
 OVERSUBSCRIPTION: Final = 2.0
 RESERVE: Final = 512 * MIB
 """Memory that is left to the server."""
-LOCK: Final = 3
-"""The number under which a keeper finds its lock."""
 _ID: Final = re.compile(r"[0-9A-Za-z_-]{1,40}")
-_MARK: Final = "LANZA_REPLICA"
 
 
 class LocalPlatform:
@@ -87,6 +83,7 @@ class LocalPlatform:
         self._ended = EndedLogs(data / "ended")
         self._keepers: set[int] = set()
         self._unheard: dict[str, float] = {}
+        remove_old_homes(self._places.homes, self._places.run, now=time.time())
         self._lock = _share(self._places.server_lock)
         self._news = _open_pipe(self._places.news)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -112,7 +109,7 @@ class LocalPlatform:
         require_room(
             instance,
             self._machine,
-            [_taken(folder, state) for folder, state in self._running()],
+            [taken(folder, state) for folder, state in self._running()],
             oversubscription=self._oversubscription,
             available=this_machine().available,
             needs=needs_bytes,
@@ -175,21 +172,10 @@ class LocalPlatform:
             address=f"unix:{self._short / order.id / folder.socket.name}",
             orphan_after=self._orphan_after,
         )
-        self._places.home(order.endpoint).mkdir(parents=True, exist_ok=True, mode=0o700)
-        aside = self._places.run / f".{order.id}"
-        shutil.rmtree(aside, ignore_errors=True)
-        made = RunFolder(aside)
-        made.tmp.mkdir(parents=True, mode=0o700)
-        aside.chmod(0o700)
-        os.mkfifo(made.wishes, 0o600)
-        made.order.write_text(json.dumps(_public(order)))
-        lock = os.open(made.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # held before the folder has its name: it is never seen unkept
-            aside.rename(folder.path)
-            self._keepers.add(_spawn(folder, told.encode(), lock))
-        finally:
-            os.close(lock)
+        home = self._places.home(order.endpoint)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.utime(home)
+        self._keepers.add(begin(order, folder, told))
 
     # Looking
 
@@ -198,13 +184,13 @@ class LocalPlatform:
         for replica, drain in list(self._unheard.items()):
             if self._ask_to_stop(replica, drain):
                 self._unheard.pop(replica, None)
-        return {folder.path.name: _sight(folder, state) for folder, state in self._all()}
+        return {folder.path.name: sight(folder, state) for folder, state in self._all()}
 
     def _all(self) -> Iterator[tuple[RunFolder, State]]:
         for entry in sorted(os.scandir(self._places.run), key=lambda it: it.name):
             if entry.is_dir(follow_symlinks=False) and _ID.fullmatch(entry.name):
                 folder = RunFolder(Path(entry.path))
-                yield folder, _state(folder)
+                yield folder, state_of(folder)
 
     def _running(self) -> Iterator[tuple[RunFolder, State]]:
         return ((folder, state) for folder, state in self._all() if state.phase != GONE)
@@ -233,117 +219,11 @@ class LocalPlatform:
 
     def _forget(self, replica: str) -> None:
         folder = self._folder(replica)
-        if folder.is_kept() and _state(folder).phase != GONE:
+        if folder.is_kept() and state_of(folder).phase != GONE:
             return
         self._unheard.pop(replica, None)
-        self._ended.keep(str(_order(folder).get("endpoint", "")), replica, folder)
-        _remove(folder.path)
-
-
-def _public(order: Order) -> dict[str, Any]:
-    """What of an order may lie in a file."""
-    return {
-        "endpoint": order.endpoint,
-        "revision": order.revision,
-        "cpus": order.instance.cpus,
-        "memory": order.instance.memory_bytes,
-    }
-
-
-def _spawn(folder: RunFolder, told: bytes, lock: int) -> int:
-    """Start a keeper in a session of its own, with an environment that holds nothing; its number."""
-    path, _ = our_own()
-    feed = os.memfd_create("instructions", os.MFD_CLOEXEC)
-    try:
-        os.write(feed, told)
-        os.lseek(feed, 0, os.SEEK_SET)
-        said = (str(folder.keeper_log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        return os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-S", "-P", "-m", "lanza.platforms.local.keeper", str(folder.path)],
-            {"PYTHONPATH": path, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, feed, 0),
-                (os.POSIX_SPAWN_OPEN, 1, *said),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-                (os.POSIX_SPAWN_DUP2, lock, LOCK),
-            ],
-            setsid=True,
-            setsigmask=[],
-            setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD],
-        )
-    finally:
-        os.close(feed)
-
-
-def _order(folder: RunFolder) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        tree = json.loads(folder.order.read_bytes())
-        if isinstance(tree, dict):
-            return tree
-    return {}
-
-
-def _taken(folder: RunFolder, state: State) -> Taken:
-    order = _order(folder)
-    return Taken(
-        endpoint=str(order.get("endpoint", folder.path.name)),
-        cpus=float(order.get("cpus", 0)),
-        memory=int(order.get("memory", 0)),
-        used=state.memory,
-    )
-
-
-def _state(folder: RunFolder) -> State:
-    """How a replica is. One whose keeper was killed is gone, and what it may have left is ended."""
-    kept = folder.is_kept()
-    state = folder.read_state()  # after the lock was looked at: then it is the last
-    if kept or (state is not None and state.phase == GONE):
-        return state or State()
-    _end_strays(folder.path.name)
-    reason = "its keeper was killed" if state is not None else _complaint(folder)
-    gone = State(phase=GONE, reason=reason, failed=state is None, ended_at=_last_sign(folder))
-    folder.write_state(gone)
-    return gone
-
-
-def _complaint(folder: RunFolder) -> str:
-    """Why a keeper has not even begun."""
-    with suppress(OSError):
-        said = folder.keeper_log.read_text(errors="replace").strip().splitlines()
-        if said:
-            return f"its keeper could not begin: {said[-1]}"
-    return "its keeper could not begin"
-
-
-def _last_sign(folder: RunFolder) -> float:
-    with suppress(OSError):
-        return folder.state.stat().st_mtime
-    return time.time()
-
-
-def _end_strays(replica: str) -> None:
-    """Kill what bears the replica's mark: without a process namespace, a keeper's death may leave some."""
-    mark = f"{_MARK}={replica}".encode()
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            with suppress(OSError):
-                if mark in (process / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(process.name), signal.SIGKILL)
-
-
-def _sight(folder: RunFolder, state: State) -> Sight:
-    return Sight(
-        id=folder.path.name,
-        phase=Phase(state.phase),
-        address=state.address,
-        reason=state.reason,
-        failed=state.failed,
-        ended_at=state.ended_at,
-        cpu=state.cpu,
-        memory=state.memory,
-        progress=state.progress,
-    )
+        self._ended.keep(str(order_of(folder).get("endpoint", "")), replica, folder)
+        remove_folder(folder.path)
 
 
 def _share(path: Path) -> int:
@@ -359,15 +239,3 @@ def _open_pipe(path: Path) -> int:
         path.unlink(missing_ok=True)
         os.mkfifo(path, 0o600)
     return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder in which a replica may have taken rights away."""
-
-    def allow(function: Callable[[str], Any], name: str, error: Any) -> None:
-        with suppress(OSError):
-            Path(name).parent.chmod(0o700)
-            Path(name).chmod(0o700)
-            function(name)
-
-    shutil.rmtree(path, onerror=allow)

@@ -49,9 +49,13 @@ class Places:
     def prepared(self) -> Path:
         return self.data / "prepared"
 
+    @property
+    def homes(self) -> Path:
+        return self.data / "homes"
+
     def home(self, endpoint: str) -> Path:
         """An endpoint's own, kept while it is at zero: installing a handler's packages may take minutes."""
-        return self.data / "homes" / quote(endpoint, safe="")
+        return self.homes / quote(endpoint, safe="")
 
 
 def instructions(

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +19,12 @@ from typing import Any, Final
 
 from lanza.platforms.local.instructions import BUBBLEWRAP, Instructions, Job, Sandbox
 from lanza.platforms.local.keeper import processes
+from lanza.platforms.local.keeper.answers import Answers, known, remember
 from lanza.platforms.local.keeper.child import LISTENER, Child, read, reap, spawn
 from lanza.platforms.local.keeper.ending import Ended, by_itself, exit_status, size, with_last_lines
 from lanza.platforms.local.keeper.events import Signals, wait
 from lanza.platforms.local.keeper.log import Log
+from lanza.platforms.local.keeper.ports import LOOPBACK, free_port, listen, require_free
 from lanza.platforms.local.keeper.probe import Health, Look
 from lanza.platforms.local.keeper.watch import LOOK_EVERY, SERVER_EVERY, Usage, Wanted
 from lanza.platforms.local.layout import DRAINING, GONE, READY, RunFolder, State, shout
@@ -33,11 +32,10 @@ from lanza.platforms.local.sandbox import command, temporary
 
 TELL_EVERY: Final = 1.0
 """Seconds between two tellings of what a replica uses."""
-LOOPBACK: Final = "127.0.0.1"
-PORTS: Final = range(20000, 32000)
-"""Below those that the system gives to whoever connects."""
 POLITE: Final = 5.0
 """Seconds that the last requests get when the machine is shut down."""
+NICE: Final = 10
+"""The job before a first start makes way for those that serve."""
 _NO_TIME: Final = float("inf")
 
 
@@ -63,8 +61,7 @@ class Keeper:
         self._next_watch = self._next_server = 0.0
         self._starved_before = processes.killed_for_memory()
         self._late_at = time.monotonic() + told.start_timeout
-        self._answer_parts = bytearray()
-        self._on_event: Callable[[dict[str, Any]], None] = lambda event: None
+        self._answers: Answers | None = None
 
     def run(self) -> None:
         try:
@@ -89,7 +86,7 @@ class Keeper:
         """What the job has found out, now or before."""
         assert self._told.job is not None
         job = self._told.job
-        found = _known(Path(job.result)) or self._run_job(job)
+        found = known(Path(job.result)) or self._run_job(job)
         needs = found.pop("needs")
         if needs > self._told.memory:
             raise Ended(
@@ -100,31 +97,27 @@ class Keeper:
         return found
 
     def _run_job(self, job: Job) -> dict[str, Any]:
-        outcome: dict[str, Any] = {}
+        def tell(step: str) -> None:
+            self._log.say(f"lanza: {step}")
+            self._state = self._state.but(progress=step)
+            self._tell()
 
-        def learn(event: dict[str, Any]) -> None:
-            outcome.update(event)
-            if "step" in event:
-                self._log.say(f"lanza: {event['step']}")
-                self._state = self._state.but(progress=str(event["step"]))
-                self._tell()
-
-        self._on_event = learn
+        answers = self._answers = Answers(tell)
         for place in job.writable:
             Path(place).mkdir(parents=True, exist_ok=True)
         sandbox = replace(self._told.sandbox, writable=job.writable)
-        self._launch(job.words, sandbox, self._own_environment(sandbox), answers=True)
+        child = self._launch(job.words, sandbox, self._own_environment(sandbox), answers=True)
+        os.setpriority(os.PRIO_PROCESS, child.pid, NICE)
         code = self._until_it_ends()
-        if "error" in outcome:
-            raise Ended(str(outcome["error"]), failed=True)
-        if "prepared" not in outcome:
+        if answers.error:
+            raise Ended(answers.error, failed=True)
+        if answers.prepared is None:
             ended = by_itself(code, ready=True, starved=self._starved())
             raise Ended(f"while it was prepared, {ended.reason}", failed=ended.failed)
-        self._child = self._usage = None
+        self._child = self._usage = self._answers = None
         self._state = self._state.but(progress="")
-        _remember(Path(job.result), outcome["prepared"])
-        found: dict[str, Any] = outcome["prepared"]
-        return dict(found)
+        remember(Path(job.result), answers.prepared)
+        return dict(answers.prepared)
 
     # The replica
 
@@ -132,15 +125,15 @@ class Keeper:
         told = self._told
         environment = self._own_environment(told.sandbox) | told.environment
         if told.spec is None:
-            port = told.port or _free_port()
-            _require_free(port)
+            port = told.port or free_port()
+            require_free(port)
             words = tuple(word.replace("{port}", str(port)) for word in told.words)
             self._address = (LOOPBACK, port)
             self._launch(words, told.sandbox, {"PORT": str(port), **environment})
             address = f"http://{LOOPBACK}:{port}"
         else:
             self._address = self._folder.socket.name
-            listener = _listen(self._address)
+            listener = listen(self._address)
             sandbox = told.sandbox
             if found.get("graph"):
                 readable = (*sandbox.readable, str(Path(found["graph"]).parent))
@@ -245,8 +238,8 @@ class Keeper:
             if data is None:
                 os.close(child.answers)
                 child.answers = None
-            elif data:
-                self._hear(data)
+            elif data and self._answers is not None:
+                self._answers.hear(data)
 
     def _read_all(self, child: Child) -> None:
         """What it has said before it ended; others may hold its pipe open, so not until the pipe's end."""
@@ -257,16 +250,6 @@ class Keeper:
                 break
             self._read(child, now)
         child.close()
-
-    def _hear(self, data: bytes) -> None:
-        """Lines of the job, each an event; anything else is what some library prints."""
-        *lines, rest = (bytes(self._answer_parts) + data).split(b"\n")
-        self._answer_parts[:] = rest[:65536]
-        for line in lines:
-            with suppress(ValueError):
-                event = json.loads(line)
-                if isinstance(event, dict):
-                    self._on_event(event)
 
     def _take_wishes(self, now: float) -> None:
         with suppress(BlockingIOError):
@@ -360,54 +343,3 @@ class Keeper:
         reap(self._child)
         if self._child is not None:
             self._read_all(self._child)
-
-
-def _known(path: Path) -> dict[str, Any] | None:
-    """A job's result of an earlier start, if what it names is still there."""
-    with suppress(OSError, ValueError):
-        found = json.loads(path.read_bytes())
-        if isinstance(found, dict) and (not found.get("graph") or Path(found["graph"]).is_file()):
-            return found
-    return None
-
-
-def _remember(path: Path, found: dict[str, Any]) -> None:
-    with suppress(OSError):  # then the next start asks again
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(f".{os.getpid()}")
-        aside.write_text(json.dumps(found))
-        aside.replace(path)
-
-
-def _listen(name: str) -> int:
-    """A Unix socket in the present folder, for its path may be longer than an address can be."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(name)
-        listener.listen(2048)
-        return listener.detach()
-
-
-def _free_port() -> int:
-    """A port that nobody listens on, unlike the last ones that were given."""
-    for port in random.sample(PORTS, 200):
-        if not _is_taken(port):
-            return port
-    raise Ended("no port is free on this machine", failed=True)
-
-
-def _require_free(port: int) -> None:
-    if _is_taken(port):
-        raise Ended(
-            f"port {port} is taken by another program: write {{port}} into the command to get a free one",
-            failed=True,
-        )
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return True
-    return False

@@ -6,6 +6,8 @@ Each `look` either returns or raises `Ended`, with the figures.
 from __future__ import annotations
 
 import os
+import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -76,6 +78,14 @@ class Usage:
             me = proc / str(os.getpid()) / "task" / str(os.getpid())
             if (proc / "1").exists() and not me.exists():
                 self._proc = str(proc)
+                self._bound()
+
+    def _bound(self) -> None:
+        """Have the kernel refuse more processes, which it does but for root; here they are only counted."""
+        tasks = self._told.tasks
+        with suppress(OSError, ValueError):
+            for process in below(self._pid, list(all_in())):
+                resource.prlimit(process.pid, resource.RLIMIT_NPROC, (tasks, tasks))
 
     def _measure(self, seconds: float, now: float) -> None:
         if self._measured_at is None or now - self._measured_at >= 1.0:

@@ -1,0 +1,88 @@
+"""What is found of replicas in their folders, by whichever server looks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from lanza.endpoints.platform import Sight
+from lanza.endpoints.states import Phase
+from lanza.platforms.local.layout import GONE, RunFolder, State
+from lanza.platforms.local.room import Taken
+
+_MARK: Final = "LANZA_REPLICA"
+
+
+def state_of(folder: RunFolder) -> State:
+    """How a replica is. One whose keeper was killed is gone, and what it may have left is ended."""
+    kept = folder.is_kept()
+    state = folder.read_state()  # after the lock was looked at: then it is the last
+    if kept or (state is not None and state.phase == GONE):
+        return state or State()
+    _end_strays(folder.path.name)
+    reason = "its keeper was killed" if state is not None else _complaint(folder)
+    gone = State(phase=GONE, reason=reason, failed=state is None, ended_at=_last_sign(folder))
+    folder.write_state(gone)
+    return gone
+
+
+def order_of(folder: RunFolder) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        tree = json.loads(folder.order.read_bytes())
+        if isinstance(tree, dict):
+            return tree
+    return {}
+
+
+def _complaint(folder: RunFolder) -> str:
+    """Why a keeper has not even begun."""
+    with suppress(OSError):
+        said = folder.keeper_log.read_text(errors="replace").strip().splitlines()
+        if said:
+            return f"its keeper could not begin: {said[-1]}"
+    return "its keeper could not begin"
+
+
+def _last_sign(folder: RunFolder) -> float:
+    with suppress(OSError):
+        return folder.state.stat().st_mtime
+    return time.time()
+
+
+def _end_strays(replica: str) -> None:
+    """Kill what bears the replica's mark: without a process namespace, a keeper's death may leave some."""
+    mark = f"{_MARK}={replica}".encode()
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with suppress(OSError):
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(process.name), signal.SIGKILL)
+
+
+def taken(folder: RunFolder, state: State) -> Taken:
+    order = order_of(folder)
+    return Taken(
+        endpoint=str(order.get("endpoint", folder.path.name)),
+        cpus=float(order.get("cpus", 0)),
+        memory=int(order.get("memory", 0)),
+        used=state.memory,
+    )
+
+
+def sight(folder: RunFolder, state: State) -> Sight:
+    return Sight(
+        id=folder.path.name,
+        phase=Phase(state.phase),
+        address=state.address,
+        reason=state.reason,
+        failed=state.failed,
+        ended_at=state.ended_at,
+        cpu=state.cpu,
+        memory=state.memory,
+        progress=state.progress,
+    )
