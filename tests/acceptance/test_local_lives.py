@@ -239,10 +239,6 @@ def test_what_was_converted_is_served_from_where_it_is_kept(here: Machine, tmp_p
     again = here.ready(folder=folder)
     assert ask(again, body={"inputs": "una beca"})[1] == body
     here.stop(again.id)
-    # When it is gone, what was kept of the preparation counts no more.
-    shutil.rmtree(here.platform._places.converted)
-    export_here(folder, Store(here.platform._places.converted))
-    assert ask(here.ready(folder=folder), body={"inputs": "una beca"})[1] == body
 
 
 def test_a_replica_whose_folder_is_removed_ends(tmp_path: Path) -> None:

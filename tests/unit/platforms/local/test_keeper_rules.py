@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
-from lanza.platforms.local.keeper.answers import Answers
+from lanza.platforms.local.keeper.answers import Answers, known, remember
 from lanza.platforms.local.keeper.ending import LONGEST, by_itself, exit_status, size, with_last_lines
 from lanza.platforms.local.keeper.probe import EVERY, EVERY_STARTING, Health, judge
 from lanza.platforms.local.keeper.processes import PAGE, Process, below, parse, used
@@ -125,3 +126,18 @@ def test_answers_are_lines_of_json_between_others() -> None:
     assert (steps, answers.prepared, answers.error) == (["loading"], {"engine": "onnx"}, "")
     answers.hear(b'{"error": "no"}\n' + b"x" * 10**6)
     assert answers.error == "no"
+
+
+def test_an_answer_is_kept_for_as_long_as_its_graph_is_there(tmp_path: Path) -> None:
+    kept, graph = tmp_path / "prepared" / "a.json", tmp_path / "model.onnx"
+    graph.touch()
+    assert known(kept) is None
+    for found in ({"engine": "onnx", "graph": str(graph)}, {"engine": "onnx", "graph": None}):
+        remember(kept, found)
+        assert known(kept) == found
+    remember(kept, {"engine": "onnx", "graph": str(graph)})
+    graph.unlink()
+    assert known(kept) is None
+    for damaged in ("", "[]", "{"):
+        kept.write_text(damaged)
+        assert known(kept) is None
