@@ -123,15 +123,20 @@ class Directory:
         return found.keys
 
     async def _started(self, caller: Principal, repo_id: str) -> int:
-        """One start for all who ask with the same token at once."""
+        """One start for all who ask with the same token at once, or have looked before it was there."""
         assert self._serverless is not None
         asking = (caller.name, caller.token_name, repo_id.lower())
         task = self._starting.get(asking)
         if task is None:
             task = asyncio.create_task(_awaited(self._serverless(caller, repo_id)))
             self._starting[asking] = task
-            task.add_done_callback(lambda _: self._starting.pop(asking))
+            task.add_done_callback(lambda done: self._forget(asking, done))
         return await asyncio.shield(task)
+
+    def _forget(self, asking: tuple[str, str, str], done: asyncio.Task[int]) -> None:
+        failed = done.cancelled() or done.exception() is not None
+        after = 0.0 if failed else FRESH
+        asyncio.get_running_loop().call_later(after, self._starting.pop, asking, None)
 
 
 async def _awaited(number: Awaitable[int]) -> int:
