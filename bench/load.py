@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -54,11 +54,21 @@ class Figures:
         return f"{self.per_second:8.1f}/s   {latency}   CPU {self.cpu_ms:6.2f} ms"
 
 
-def run_wrk(url: str, bodies: Sequence[bytes], *, clients: int, seconds: float, work: Path) -> Figures:
+def run_wrk(
+    url: str,
+    bodies: Sequence[bytes],
+    *,
+    clients: int,
+    seconds: float,
+    work: Path,
+    headers: Mapping[str, str] | None = None,
+) -> Figures:
     """Ask `url` for `seconds` (whole ones: wrk knows no others). LoadFailed on any answer but success."""
     lines = work / "bodies.jsonl"
     lines.write_bytes(b"\n".join(bodies) + b"\n")
     command = ["wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
+    for name, value in (headers or {}).items():
+        command += ["-H", f"{name}: {value}"]
     done = subprocess.run(
         [*command, "-s", str(SCRIPT), url, "--", str(lines)], capture_output=True, text=True, check=False
     )

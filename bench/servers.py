@@ -6,7 +6,7 @@ import http.client
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,11 +97,11 @@ def _first_answer(
     raise ServerFailed(f"{contestant.title} gave no answer in {PATIENCE:g} s: {last_words(log)}")
 
 
-def ask(port: int, path: str, body: bytes) -> tuple[int, bytes]:
+def ask(port: int, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     """Status and body; status 0 when the connection broke, as it does while servers start."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        connection.request("POST", path, body, {"Content-Type": "application/json", **(headers or {})})
         response = connection.getresponse()
         return response.status, response.read()
     except (OSError, http.client.HTTPException):

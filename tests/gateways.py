@@ -191,6 +191,8 @@ class GatewayWorld:
     settings: GatewaySettings = field(default_factory=GatewaySettings)
     nudges: list[None] = field(default_factory=list)
     serverless: Any = None
+    sockets: bool = False
+    on_part: Any = None
     gateway: Gateway = field(init=False)
 
     # What is there
@@ -223,13 +225,13 @@ class GatewayWorld:
             self.replica(key)
         return number
 
-    def replica(self, key: str, behaviour: Behaviour = echo) -> str:
+    def replica(self, key: str, behaviour: Behaviour = echo, *, address: str = "") -> str:
         """One more ready replica; gives its address."""
         with self.database.writing() as session:
             endpoint = store.get(session, *key.split("/"))
             count = len(store.replicas(session, endpoint))
             name = f"{endpoint.name}-{count}-{len(self.network.behaviours)}"
-            address = f"unix:/run/{name}"
+            address = address or f"unix:/run/{name}"
             moment = now()
             session.add(
                 Replica(
@@ -271,13 +273,16 @@ class GatewayWorld:
             settings=self.settings,
             nudge=lambda: self.nudges.append(None),
             serverless=self.serverless,
-            connect=lambda address: FakeConnections(self.network, address),  # type: ignore[arg-type,return-value]
+            connect=None if self.sockets else self._connect,
         )
         await self.gateway.start()
         try:
             yield self.gateway
         finally:
             await self.gateway.close()
+
+    def _connect(self, address: str) -> Any:
+        return FakeConnections(self.network, address)
 
     def ask(self, path: str = "/endpoints/ana/becas", token: str = "", **more: Any) -> Reached:
         """One request to a gateway of its own."""
@@ -342,6 +347,8 @@ class GatewayWorld:
                 }
             else:
                 reached.parts.append(message["body"])
+                if self.on_part is not None and (waiting := self.on_part(message["body"])) is not None:
+                    await waiting
                 reached.complete = not message.get("more_body", False)
 
         await self.gateway(scope, receive, send)
