@@ -24,15 +24,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-HERE: Final = Path(__file__).parent
-ROOT: Final = HERE.parents[1]
-sys.path.insert(0, str(HERE.parent))  # where the modules lie that all of bench/ shares
+sys.path.insert(0, str(Path(__file__).parent.parent))  # where the modules lie that all of bench/ shares
 
 import machine
 from load import Figures, run_wrk
 from processes import cpu_seconds, free_port, stop
 from servers import ask
 
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parents[1]
 WORK: Final = ROOT / "build" / "bench"
 RESULTS: Final = HERE / "results.json"
 CLIENTS: Final = (1, 32, 256)
