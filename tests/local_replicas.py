@@ -248,7 +248,8 @@ def available(kind: str) -> Isolation:
     tool = shutil.which("bwrap") if kind == "bubblewrap" else sys.executable
     if kind != "none" and (tool is None or what_is_wrong(kind, tool)):
         pytest.skip(f"{kind} does not work here")
-    return Isolation(kind=kind, tool=tool or sys.executable, why="a test wants it so")
+    options = Isolation.probe().options if kind == "bubblewrap" else ()
+    return Isolation(kind=kind, tool=tool or sys.executable, options=options, why="a test wants it so")
 
 
 def exists(pid: int) -> bool:

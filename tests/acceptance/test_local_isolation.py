@@ -253,6 +253,9 @@ def test_probing_says_what_works_and_why_not(tmp_path: Path) -> None:
     found = Isolation.probe(bubblewrap=str(broken))
     assert found.why == "No permissions to create new namespace"
     assert "No permissions" in str(found)
+    broken.write_text('#!/bin/sh\ncase "$*" in *--disable-userns*) exit 1;; esac\nexit 0\n')
+    older = Isolation.probe(bubblewrap=str(broken))
+    assert (older.kind, older.options) == ("bubblewrap", ())
     if shutil.which("bwrap") and subprocess.run(["bwrap", "--ro-bind", "/", "/", "true"]).returncode == 0:
         assert Isolation.probe().kind == "bubblewrap"
 

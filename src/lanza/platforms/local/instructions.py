@@ -21,7 +21,7 @@ class Sandbox:
     """How a process is started: by which isolation, in which folder, what it may read and what write.
 
     `hidden` are folders of which it sees nothing but what `readable` and `writable` name. `tool` is the
-    program that isolates: bubblewrap, or the Python that runs `launcher.py`.
+    program that isolates: bubblewrap, or the Python that runs `launcher.py`; `options` are what it is given.
     """
 
     isolation: str
@@ -30,6 +30,7 @@ class Sandbox:
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

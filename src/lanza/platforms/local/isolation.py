@@ -13,6 +13,8 @@ from lanza.platforms.local.instructions import BUBBLEWRAP, LANDLOCK, NONE, Sandb
 from lanza.platforms.local.sandbox import command
 
 PATIENCE: Final = 10.0
+NEWEST: Final = ("--disable-userns",)
+"""What bubblewrap knows since 0.8: no user namespaces within, and so less of the kernel within reach."""
 _TELLS: Final = {
     BUBBLEWRAP: "bubblewrap: a root, processes and users of their own",
     LANDLOCK: "Landlock: only their own files, for bubblewrap does not work here ({why})",
@@ -22,10 +24,11 @@ _TELLS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Isolation:
-    """The best `kind` that works, the program that brings it, and why no better one does."""
+    """The best `kind` that works, the program that brings it, its options, and why no better one does."""
 
     kind: str
     tool: str
+    options: tuple[str, ...] = ()
     why: str = ""
 
     @classmethod
@@ -34,9 +37,10 @@ class Isolation:
         found = shutil.which(bubblewrap)
         why = "it is not installed"
         if found is not None:
-            why = what_is_wrong(BUBBLEWRAP, found)
-            if not why:
-                return cls(kind=BUBBLEWRAP, tool=found)
+            for options in (NEWEST, ()):
+                why = what_is_wrong(BUBBLEWRAP, found, options)
+                if not why:
+                    return cls(kind=BUBBLEWRAP, tool=found, options=options)
         if not what_is_wrong(LANDLOCK, sys.executable):
             return cls(kind=LANDLOCK, tool=sys.executable, why=why)
         return cls(kind=NONE, tool=sys.executable, why=why)
@@ -45,10 +49,10 @@ class Isolation:
         return _TELLS[self.kind].format(why=self.why)
 
 
-def what_is_wrong(kind: str, tool: str) -> str:
+def what_is_wrong(kind: str, tool: str, options: tuple[str, ...] = ()) -> str:
     """Why this isolation does not work here; empty when it does."""
     with tempfile.TemporaryDirectory() as tmp:
-        sandbox = Sandbox(isolation=kind, tool=tool, folder=tmp, writable=(tmp,))
+        sandbox = Sandbox(isolation=kind, tool=tool, folder=tmp, writable=(tmp,), options=options)
         program = shutil.which("true") or "/bin/true"
         try:
             tried = subprocess.run(

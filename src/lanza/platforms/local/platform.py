@@ -87,6 +87,7 @@ class LocalPlatform:
         self._lock = _share(self._places.server_lock)
         self._news = _open_pipe(self._places.news)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
         log.info("replicas are isolated by %s", self.isolation)
 
     def listen(self, changed: Callable[[], None]) -> None:
@@ -151,9 +152,11 @@ class LocalPlatform:
 
     async def close(self) -> None:
         """See `Platform`."""
+        if self._closed:
+            return
+        self._closed = True
         if self._loop is not None:
             self._loop.remove_reader(self._news)
-            self._loop = None
         for number in (self._news, self._lock):
             os.close(number)
 

@@ -73,15 +73,8 @@ def command(words: Sequence[str], sandbox: Sandbox, *, tmp: str) -> list[str]:
 
 def _bubblewrap(sandbox: Sandbox, tmp: str) -> list[str]:
     line = [sandbox.tool, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
-    line += [
-        "--unshare-cgroup-try",
-        "--disable-userns",
-        "--hostname",
-        "replica",
-        "--die-with-parent",
-        "--new-session",
-    ]
-    line += ["--cap-drop", "ALL"]
+    line += ["--unshare-cgroup-try", "--hostname", "replica", "--cap-drop", "ALL", "--die-with-parent"]
+    line += ["--new-session", *sandbox.options]
     links = [path for path in SYSTEM if Path(path).is_symlink()]
     for path in links:
         line += ["--symlink", str(Path(path).readlink()), path]

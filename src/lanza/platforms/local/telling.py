@@ -78,6 +78,7 @@ def instructions(
     sandbox = Sandbox(
         isolation=isolation.kind,
         tool=isolation.tool,
+        options=isolation.options,
         folder=str(order.folder or home),
         readable=tuple(readable),
         writable=(str(home),),

@@ -17,7 +17,7 @@ from lanza.platforms.local.layout import GONE, RunFolder, State
 from lanza.platforms.local.sandbox import command, temporary, without
 from lanza.platforms.local.telling import Places, instructions, require_isolation
 
-WRAPPED = Isolation(kind=BUBBLEWRAP, tool="/usr/bin/bwrap")
+WRAPPED = Isolation(kind=BUBBLEWRAP, tool="/usr/bin/bwrap", options=("--disable-userns",))
 OPEN = Isolation(kind=NONE, tool="/usr/bin/python3", why="it is not installed")
 
 
@@ -110,7 +110,8 @@ def sandbox(kind: str, **changes: Any) -> Sandbox:
 
 
 def test_bubblewrap_hides_a_folder_before_it_shows_what_is_in_it() -> None:
-    line = command(["/bin/true", "x"], sandbox(BUBBLEWRAP), tmp="/data/run/r/tmp")
+    newest = sandbox(BUBBLEWRAP, options=("--disable-userns",))
+    line = command(["/bin/true", "x"], newest, tmp="/data/run/r/tmp")
     assert line[0] == "/usr/bin/tool"
     assert line[-3:] == ["--", "/bin/true", "x"]
     for flag in ("--die-with-parent", "--new-session", "--unshare-user", "--unshare-pid", "--disable-userns"):
@@ -162,3 +163,16 @@ def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
         folder.state.write_text(damaged)
         assert folder.read_state() is None
     assert not folder.is_kept()
+
+
+def test_a_state_is_written_on_a_full_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the old one, which has its blocks; without it a replica's end would not be known."""
+    folder = RunFolder(tmp_path)
+    folder.write_state(State())
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    folder.write_state(State(phase=GONE, reason="it ended"))
+    assert folder.read_state() == State(phase=GONE, reason="it ended")

@@ -81,8 +81,8 @@ class Usage:
                 self._bound()
 
     def _bound(self) -> None:
-        """Have the kernel refuse more processes, which it does but for root; here they are only counted."""
-        tasks = self._told.tasks
+        """Have the kernel refuse far more (not to root), should they come faster than they are counted."""
+        tasks = 2 * self._told.tasks
         with suppress(OSError, ValueError):
             for process in below(self._pid, list(all_in())):
                 resource.prlimit(process.pid, resource.RLIMIT_NPROC, (tasks, tasks))
