@@ -1,4 +1,4 @@
-"""`lanza hub ...` beside a real `lanza up`, on what real clients pushed."""
+"""`lanza hub ...`, `backup` and `restore` beside a real `lanza up`, on what real clients pushed."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ OLD = "2020-01-01 00:00:00.000000"
 
 
 def lanza(*arguments: str | Path, code: int = 0) -> str:
-    """`lanza hub ARGUMENTS`, which ends with `code`; gives what it says."""
+    """`lanza hub ARGUMENTS`, or `lanza backup` and `restore`; ends with `code`, gives what it says."""
+    words = [*arguments] if arguments[0] in ("backup", "restore") else ["hub", *arguments]
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "HOME") if name in os.environ}
     done = subprocess.run(
-        [sys.executable, "-m", "lanza", "hub", *map(str, arguments)],
+        [sys.executable, "-m", "lanza", *map(str, words)],
         env={**kept, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
@@ -216,7 +217,7 @@ def test_what_cannot_be_asked_for_is_said_in_a_line(server: Hub, ana: User, tmp_
     assert "12h" in lanza("collect", "--older-than", "soon", "--data", server.data, code=2)
     with DataFolder(path=server.data).collecting():
         assert "just now" in lanza("collect", "--data", server.data, code=2)
-    assert "name the server's data folder" in lanza("backup", tmp_path / "copy", "--data", nothing, code=2)
+    assert "no data folder" in lanza("backup", tmp_path / "copy", "--data", nothing, code=2)
     assert "empty folder" in lanza("backup", full, "--data", server.data, code=2)
     assert "elsewhere" in lanza("backup", server.data / "copy", "--data", server.data, code=2)
     assert "no whole backup" in lanza("restore", full, "--data", nothing, code=2)

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from lanza import __version__
+from lanza.cli.backup import backup, restore
 from lanza.cli.convert import convert
 from lanza.cli.doctor import doctor
 from lanza.cli.environment import env
@@ -43,7 +44,7 @@ HUB: Final = "The server, and what it holds"
 ACCESS: Final = "Who you are there"
 VERBS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     MODEL: (doctor, serve, convert),
-    HUB: (up, push, pull, ls, rm, policy),
+    HUB: (up, push, pull, ls, rm, policy, backup, restore),
     ACCESS: (login, logout, env),
 }
 

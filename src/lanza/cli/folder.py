@@ -37,6 +37,29 @@ def data_folder(given: Path | None) -> Path:
 
 
 @contextmanager
+def told() -> Iterator[None]:
+    """What the system refuses is said in one line."""
+    import errno
+
+    from lanza.errors import StorageFull, UsageError
+
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"the disk is full{where}: make room, and begin again.") from error
+        raise UsageError(f"{error.strerror or error}{where}.") from error
+
+
+def amount(size: int) -> str:
+    """Bytes, as people say them."""
+    from rich.filesize import decimal
+
+    return str(decimal(size))
+
+
+@contextmanager
 def opened(data: Path, database: str | None, storage: str | None) -> Iterator[Hub]:
     """The Hub in a data folder. UsageError when there is none, or this code is older or newer than it."""
     from lanza.auth.signing import Signer, load_key

@@ -21,12 +21,13 @@ from lanza.cli.folder import (
     DataOption,
     StorageOption,
     administrator,
+    amount,
     data_folder,
     opened,
+    told,
 )
 
 if TYPE_CHECKING:
-    from lanza.hub.backup import Report
     from lanza.hub.hub import Hub
     from lanza.hub.names import RepoName
     from lanza.hub.objects import Commit
@@ -36,7 +37,7 @@ hub = typer.Typer(no_args_is_help=True)
 
 @hub.callback()
 def _verbs() -> None:
-    """What the server keeps: verify it, collect what nobody needs, back it up, restore it, import models."""
+    """What the server keeps: verify it, collect what nobody needs, import models."""
 
 
 @hub.command()
@@ -53,11 +54,11 @@ def verify(
     with needs("server"):
         from lanza.hub import collect as collecting
 
-    with _folder(), opened(data_folder(data), database, storage) as found:
+    with told(), opened(data_folder(data), database, storage) as found:
         sizes = [size for _, size in found.blobs.all()]
         with bar("Reading", total=sum(sizes), quiet=as_json) as looked_at:
             problems = collecting.verify(found, looked_at=looked_at)
-    summary = f"{len(sizes)} large files, {_amount(sum(sizes))}: "
+    summary = f"{len(sizes)} large files, {amount(sum(sizes))}: "
     if as_json:
         rows = [asdict(problem) for problem in problems]
         typer.echo(json.dumps({"blobs": len(sizes), "bytes": sum(sizes), "problems": rows}, indent=2))
@@ -99,7 +100,7 @@ def collect(
 
     path = data_folder(data)
     with ExitStack() as stack:
-        stack.enter_context(_folder())
+        stack.enter_context(told())
         found = stack.enter_context(opened(path, database, storage))
         if grace < timedelta(days=1):
             try:
@@ -116,51 +117,13 @@ def collect(
         sizes = {f"{name}_bytes": size for name, size in asdict(usage).items()}
         typer.echo(json.dumps({**asdict(done), **sizes}, indent=2))
         return
-    typer.echo(f"{done.blobs} large files removed, {_amount(done.bytes)}, and {done.uploads} of uploads.")
-    typer.echo(f"Git takes {_amount(done.git_bytes)} less; {done.folders} folders of no repository removed.")
+    typer.echo(f"{done.blobs} large files removed, {amount(done.bytes)}, and {done.uploads} of uploads.")
+    typer.echo(f"Git takes {amount(done.git_bytes)} less; {done.folders} folders of no repository removed.")
     if done.released:
         typer.echo(f"{done.released} more are out of use, and can go {older_than} from now.")
     typer.echo(
-        f"Repositories hold {_amount(usage.logical)} of large files, which take {_amount(usage.stored)} here."
+        f"Repositories hold {amount(usage.logical)} of large files, which take {amount(usage.stored)} here."
     )
-
-
-@hub.command()
-def backup(
-    target: Annotated[Path, typer.Argument(help="An empty folder, or an earlier backup to renew.")],
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Copy database, repositories, large files and keys to a folder, as they are at one moment.
-
-    The server may run meanwhile. Exit code 1 when something was damaged or missing, and it is named. What is
-    in PostgreSQL or in an object store is not copied.
-    """
-    with needs("server"):
-        from lanza.hub import backup as backups
-
-    with _folder(), bar("Copying", quiet=as_json) as copied:
-        report = backups.backup(data_folder(data), target.expanduser().absolute(), copied=copied)
-    _tell(report, f"Saved to {target}", as_json=as_json)
-
-
-@hub.command()
-def restore(
-    source: Annotated[Path, typer.Argument(help="The folder of a backup.")],
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a data folder of a backup. It must be empty, or not there.
-
-    Exit code 1 when something in the backup is damaged or missing, and it is named.
-    """
-    with needs("server"):
-        from lanza.hub import backup as backups
-
-    path = data_folder(data)
-    with _folder(), bar("Copying", quiet=as_json) as copied:
-        report = backups.restore(source.expanduser().absolute(), path, copied=copied)
-    _tell(report, f"Restored to {path}", as_json=as_json)
 
 
 @hub.command()
@@ -190,7 +153,7 @@ def pull(
         raise UsageError(f"{target} has no namespace: say where it goes with --to NAMESPACE/{target}.")
     path = data_folder(data)
     with ExitStack() as stack:
-        stack.enter_context(_folder())
+        stack.enter_context(told())
         found = stack.enter_context(opened(path, database, storage))
         with suppress(UsageError):  # a server that starts now would empty the scratch folder
             stack.enter_context(DataFolder(path=path).held())
@@ -222,17 +185,6 @@ def _import(
     return asyncio.run(run())
 
 
-def _tell(report: Report, done: str, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(asdict(report), indent=2))
-    else:
-        for problem in report.problems:
-            typer.echo(problem)
-        large = f"{report.blobs} large files, {_amount(report.bytes)}"
-        typer.echo(f"{done}: {report.repositories} repositories, {large}.")
-    raise typer.Exit(1 if report.problems else 0)
-
-
 @contextmanager
 def _spinner(what: str, *, quiet: bool) -> Iterator[Any]:
     from rich.console import Console
@@ -243,25 +195,3 @@ def _spinner(what: str, *, quiet: bool) -> Iterator[Any]:
         return
     with console.status(what):
         yield
-
-
-@contextmanager
-def _folder() -> Iterator[None]:
-    """What the system refuses is said in one line."""
-    import errno
-
-    from lanza.errors import StorageFull, UsageError
-
-    try:
-        yield
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(f"the disk is full{where}: make room, and begin again.") from error
-        raise UsageError(f"{error.strerror or error}{where}.") from error
-
-
-def _amount(size: int) -> str:
-    from rich.filesize import decimal
-
-    return str(decimal(size))
