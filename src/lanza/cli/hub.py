@@ -1,26 +1,24 @@
-"""`lanza hub`: look after what a server keeps, in its data folder on this machine."""
+"""`lanza hub`: look after what a server keeps, mostly in its data folder on this machine."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lanza.cli.bar import bar
 from lanza.cli.client import KindOption, RepoKind
-from lanza.cli.context import JsonOption
+from lanza.cli.context import JsonOption, ServerOption, context
 from lanza.cli.duration import duration
 from lanza.cli.extras import needs
 from lanza.cli.folder import (
     DatabaseOption,
     DataOption,
     StorageOption,
-    administrator,
     amount,
     data_folder,
     opened,
@@ -28,9 +26,7 @@ from lanza.cli.folder import (
 )
 
 if TYPE_CHECKING:
-    from lanza.hub.hub import Hub
-    from lanza.hub.names import RepoName
-    from lanza.hub.objects import Commit
+    pass
 
 hub = typer.Typer(no_args_is_help=True)
 
@@ -132,57 +128,22 @@ def pull(
     to: Annotated[str | None, typer.Option(metavar="REPO", help="Its name here; else the same.")] = None,
     kind: KindOption = RepoKind.MODEL,
     revision: Annotated[str, typer.Option(help="A branch, tag or commit there.")] = "main",
-    upstream: Annotated[str | None, typer.Option(help="The hub to ask; else huggingface.co.")] = None,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    storage: StorageOption = None,
+    server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import a repository from the upstream hub for good: its files at one commit, as one commit here.
+    """Have the server import a repository from its upstream hub for good, at one commit, as one commit.
 
-    The server may run meanwhile. No token is sent. A namespace that is unknown here is made.
+    For whoever may write where it goes. An administrator may name a namespace that is unknown here: it is
+    made. No token is sent upstream.
     """
-    with needs("server"):
-        from lanza.hub.names import Kind, parse_repo
-        from lanza.server.folder import DataFolder
-    from lanza.errors import UsageError
+    from lanza.cli.imports import brought
 
-    source = parse_repo(Kind(kind.value), repo)
-    target = parse_repo(Kind(kind.value), to or repo)
-    if not target.namespace:
-        raise UsageError(f"{target} has no namespace: say where it goes with --to NAMESPACE/{target}.")
-    path = data_folder(data)
-    with ExitStack() as stack:
-        stack.enter_context(told())
-        found = stack.enter_context(opened(path, database, storage))
-        with suppress(UsageError):  # a server that starts now would empty the scratch folder
-            stack.enter_context(DataFolder(path=path).held())
-        stack.enter_context(_spinner(f"Importing {source}", quiet=as_json))
-        commit = _import(found, path, upstream, source, target, revision)
+    wanted = {"repo": repo, "to": to, "kind": kind.value, "revision": revision}
+    done = brought(context(server), wanted, quiet=as_json)
     if as_json:
-        typer.echo(json.dumps({"repo": target.id, "kind": kind.value, "commit": commit.oid}))
+        typer.echo(json.dumps({name: done[name] for name in ("repo", "kind", "commit")}))
     else:
-        typer.echo(f"{target} is here, at {commit.oid[:12]}.")
-
-
-def _import(
-    found: Hub, data: Path, url: str | None, source: RepoName, target: RepoName, revision: str
-) -> Commit:
-    import asyncio
-
-    from lanza.hub.upstream import Upstream, import_repo
-    from lanza.server.settings import PUBLIC_HUB
-
-    async def run() -> Commit:
-        upstream = Upstream(url or PUBLIC_HUB, cache=data / "upstream")
-        try:
-            return await import_repo(
-                found, administrator(found), upstream, source, to=target, revision=revision
-            )
-        finally:
-            await upstream.close()
-
-    return asyncio.run(run())
+        typer.echo(f"{done['repo']} is here, at {done['commit'][:12]}.")
 
 
 @contextmanager

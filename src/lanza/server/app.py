@@ -28,6 +28,7 @@ from lanza.hub.api import (
     commit,
     gating,
     git_http,
+    imports,
     lfs,
     listing,
     policy,
@@ -44,6 +45,7 @@ from lanza.hub.downloads import Downloads
 from lanza.hub.holdings import holdings
 from lanza.hub.hub import Hub
 from lanza.hub.repos import leaving
+from lanza.hub.upstream import Imports, ReadThrough, Upstream
 from lanza.server import documentation
 from lanza.server.documentation import DESCRIPTION, Documented
 from lanza.server.edge import Edge
@@ -66,6 +68,7 @@ TAGGED: Final[Sequence[tuple[str, APIRouter]]] = (
     ("lists", listing.router),
     ("administration", policy.router),
     ("administration", usage.router),
+    ("administration", imports.router),
     ("repositories", repos.router),
     ("branches and tags", refs.router),
     ("access to gated repositories", gating.router),
@@ -118,13 +121,12 @@ def application(hub: Hub, settings: ServerSettings) -> ASGIApp:
     return Counted(edge, inner.state.metrics, proxies=settings.proxies)
 
 
-def _with_upstream(app: ASGIApp, hub: Hub, settings: ServerSettings) -> ASGIApp:
-    if settings.upstream is None:
-        return app
-    from lanza.hub.upstream import ReadThrough, Upstream
-
-    upstream = Upstream(settings.upstream, cache=settings.data / "upstream")
-    return ReadThrough(app, hub=hub, upstream=upstream)
+def _with_upstream(app: FastAPI, hub: Hub, settings: ServerSettings) -> ASGIApp:
+    upstream = None
+    if settings.upstream is not None:
+        upstream = Upstream(settings.upstream, cache=settings.data / "upstream")
+    app.state.imports = Imports(hub, upstream)
+    return app if upstream is None else ReadThrough(app, hub=hub, upstream=upstream)
 
 
 @asynccontextmanager
@@ -132,6 +134,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await run_in_threadpool(catalog.repair, app.state.hub)
     app.state.upkeep.start()
     yield
+    await app.state.imports.close()
     await run_in_threadpool(app.state.upkeep.stop)
     await run_in_threadpool(app.state.downloads.write)
     await run_in_threadpool(app.state.database.close)
