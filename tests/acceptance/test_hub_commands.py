@@ -1,4 +1,4 @@
-"""`lanza hub ...` beside a real `lanza up`, on what real clients pushed."""
+"""`lanza hub ...`, `backup` and `restore` beside a real `lanza up`, on what real clients pushed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ from serving import ROOT
 OLD = "2020-01-01 00:00:00.000000"
 
 
-def lanza(*arguments: str | Path, code: int = 0) -> str:
-    """`lanza hub ARGUMENTS`, which ends with `code`; gives what it says."""
+def lanza(*arguments: str | Path, code: int = 0, **environment: str) -> str:
+    """`lanza hub ARGUMENTS`, or `lanza backup` and `restore`; ends with `code`, gives what it says."""
+    words = [*arguments] if arguments[0] in ("backup", "restore") else ["hub", *arguments]
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "HOME") if name in os.environ}
     done = subprocess.run(
-        [sys.executable, "-m", "lanza", "hub", *map(str, arguments)],
-        env={**kept, "PYTHONPATH": str(ROOT / "src")},
+        [sys.executable, "-m", "lanza", *map(str, words)],
+        env={**kept, "PYTHONPATH": str(ROOT / "src"), **environment},
         capture_output=True,
         text=True,
         timeout=120,
@@ -216,7 +217,7 @@ def test_what_cannot_be_asked_for_is_said_in_a_line(server: Hub, ana: User, tmp_
     assert "12h" in lanza("collect", "--older-than", "soon", "--data", server.data, code=2)
     with DataFolder(path=server.data).collecting():
         assert "just now" in lanza("collect", "--data", server.data, code=2)
-    assert "name the server's data folder" in lanza("backup", tmp_path / "copy", "--data", nothing, code=2)
+    assert "no data folder" in lanza("backup", tmp_path / "copy", "--data", nothing, code=2)
     assert "empty folder" in lanza("backup", full, "--data", server.data, code=2)
     assert "elsewhere" in lanza("backup", server.data / "copy", "--data", server.data, code=2)
     assert "no whole backup" in lanza("restore", full, "--data", nothing, code=2)
@@ -236,30 +237,33 @@ def test_a_database_of_another_lanza_is_left_alone(server: Hub) -> None:
 
 
 def test_pull_brings_a_repository_here_for_good(server: Hub, ana: User, tmp_path: Path) -> None:
-    with hub(tmp_path / "here", "--no-upstream") as here:
-        where = ("--upstream", server.url, "--data", here.data)
-        assert "ana/becas is here" in lanza("pull", "ana/becas", *where)
-        first = told("pull", "ana/becas", *where)
-        assert first == told("pull", "ana/becas", *where), "nothing has changed meanwhile"
-        lanza("pull", "ana/becas", "--to", "admin/copia", *where)
-        assert "no model" in lanza("pull", "ana/otra", *where, code=1)
-        assert "namespace/name" in lanza("pull", "a/b/c", *where, code=1)
-        assert "--to" in lanza("pull", "gpt2", *where, code=2)
+    """Through the server, as from any machine: by an administrator, or by whoever may write there."""
+    with hub(tmp_path / "here", "--upstream", server.url) as here:
+        where = ("--server", here.url)
+        eva = here.user("eva")
+
+        def pull(*words: str, token: str = here.root, code: int = 0) -> str:
+            return lanza("pull", *words, *where, code=code, LANZA_TOKEN=token)
+
+        assert "ana/becas is here" in pull("ana/becas")
+        first = json.loads(pull("ana/becas", "--json"))
+        assert first == json.loads(pull("ana/becas", "--json")), "nothing has changed meanwhile"
+        pull("ana/becas", "--to", "eva/copia", token=eva.token)
+        assert "only an administrator" in pull("ana/becas", "--to", "leo/copia", token=eva.token, code=1)
+        assert "no right to write to ana" in pull("ana/becas", token=eva.token, code=1)
+        assert "needs a token" in pull("ana/becas", token="", code=1)
+        assert "no model" in pull("ana/otra", code=1)
+        assert "namespace/name" in pull("a/b/c", code=1)
+        assert "--to" in pull("gpt2", code=1)
         server.stop()
-        assert "cannot be asked" in lanza("pull", "ana/becas", *where, code=1)
+        assert "cannot be asked" in pull("ana/becas", code=1)
         api = User(name="", token="", url=here.url, home=tmp_path).api()
-        for name in ("ana/becas", "admin/copia"):
+        for name in ("ana/becas", "eva/copia"):
             folder = Path(api.snapshot_download(name, cache_dir=tmp_path / "cache", token=False))
             assert (folder / "model.bin").read_bytes() == content(0)
             assert (folder / "notes.txt").read_bytes() == b"apuntes"
-        here.stop()
-    lanza("pull", "ana/becas", "--upstream", server.url, "--data", tmp_path / "here", code=1)
 
 
-def test_pull_works_while_no_server_runs(server: Hub, ana: User, tmp_path: Path) -> None:
-    with hub(tmp_path / "here", "--no-upstream") as here:
-        here.stop()
-    lanza("pull", "ana/becas", "--upstream", server.url, "--data", tmp_path / "here")
-    with hub(tmp_path / "here", "--no-upstream") as again:
-        found = again.call("GET", "/api/models/ana/becas")
-        assert {it["rfilename"] for it in found["siblings"]} >= {"model.bin", "notes.txt"}
+def test_a_server_without_upstream_imports_nothing(server: Hub) -> None:
+    said = lanza("pull", "ana/becas", "--server", server.url, code=1, LANZA_TOKEN=server.root)
+    assert "--no-upstream" in said

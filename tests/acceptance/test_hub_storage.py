@@ -7,15 +7,17 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 from sqlalchemy import select
 
 from hub_records import account, repo
-from hubs import Hub, hub
+from hubs import Hub, User, hub
 from lanza.auth.principal import ANONYMOUS
 from lanza.database import Database
 from lanza.hub import search
@@ -23,6 +25,7 @@ from lanza.hub.names import Kind
 from lanza.hub.postings import rebuild
 from lanza.hub.records import Posting
 from lanza.hub.search import Query, find
+from serving import ROOT
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
@@ -161,3 +164,65 @@ def test_large_files_live_in_a_bucket(bucket: list[str], folder: Path, tmp_path:
     with hub(data, "--no-upstream", "--storage", "s3://lanza/hub", environment=bucket) as server:
         push_and_pull(server, folder, "ana")
     assert not list(data.glob("blobs/**/*"))
+
+
+def lanza(*arguments: str | Path, environment: list[str], code: int = 0) -> str:
+    """A command on this machine, which ends with `code`; gives what it says."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "HOME") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-m", "lanza", *map(str, arguments)],
+        env={**kept, "PYTHONPATH": str(ROOT / "src"), **dict(pair.split("=", 1) for pair in environment)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    assert "Traceback" not in said
+    return said
+
+
+def push(ana: User, number: int) -> tuple[str, bytes]:
+    path, content = f"n{number}.bin", os.urandom(400_000)
+    ana.api().upload_file(path_or_fileobj=content, path_in_repo=path, repo_id="ana/becas")
+    return path, content
+
+
+def test_a_backup_of_postgresql_and_a_bucket_is_restored_to_either_kind(
+    postgres: str, bucket: list[str], tmp_path: Path
+) -> None:
+    """Taken while pushes go on: every one that was acknowledged before it began is there, byte for byte."""
+    data, saved, other = tmp_path / "data", tmp_path / "saved", postgres.rpartition("/")[0] + "/other"
+    here = [f"LANZA_DATABASE={postgres}", "LANZA_STORAGE=s3://lanza/hub", *bucket]
+    with hub(data, "--no-upstream", environment=here) as server:
+        ana = server.user("ana")
+        ana.api().create_repo("ana/gone")
+        ana.api().create_repo("ana/becas")
+        ana.api().delete_repo("ana/gone")
+        acknowledged = dict(push(ana, number) for number in range(3))
+        with ThreadPoolExecutor() as pool:
+            later = pool.submit(lambda: dict(push(ana, number) for number in range(3, 6)))
+            while not later.done():
+                said = lanza("backup", saved, "--data", data, environment=here)
+                assert "1 repositories" in said
+            acknowledged |= later.result()
+        assert "6 large files" in lanza("backup", saved, "--data", data, environment=here)
+        assert server.stop() == 0
+    lanza("restore", saved, "--data", tmp_path / "plain", environment=[])
+    host = postgres.rpartition("/")[0].replace("+psycopg", "")
+    subprocess.run([PROGRAMS[-1] / "psql", f"{host}/lanza", "-qc", "CREATE DATABASE other"], check=True)
+    there = [f"LANZA_DATABASE={other}", "LANZA_STORAGE=s3://lanza/second", *bucket]
+    refused = lanza("restore", saved, "--data", tmp_path / "no", environment=here, code=2)
+    assert "the database has records already" in refused
+    lanza("restore", saved, "--data", tmp_path / "far", environment=there)
+    assert not (tmp_path / "far" / "lanza.db").exists()
+    assert not list(tmp_path.glob("far/blobs/*"))
+    for name, environment in (("plain", []), ("far", there)):
+        with hub(tmp_path / name, "--no-upstream", environment=environment) as again:
+            api = HfApi(again.url, ana.token)
+            api.create_repo("ana/nueva")  # its number is new in either kind of database
+            found = Path(api.snapshot_download("ana/becas", cache_dir=tmp_path / f"cache-{name}"))
+            assert {it.name: it.read_bytes() for it in found.glob("*.bin")} == acknowledged
+            assert "all is well" in lanza("hub", "verify", "--data", again.data, environment=environment)
+            folders = {it.name for it in again.data.glob("git/*/*.git")}
+            assert folders == {"2.git", "3.git"}

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from lanza import __version__
+from lanza.cli.backup import backup, restore
 from lanza.cli.convert import convert
 from lanza.cli.doctor import doctor
 from lanza.cli.endpoints.deploy import deploy
@@ -48,7 +49,7 @@ ENDPOINTS: Final = "Endpoints: models that answer"
 ACCESS: Final = "Who you are there"
 VERBS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     MODEL: (doctor, serve, convert),
-    HUB: (up, push, pull, ls, rm, policy),
+    HUB: (up, push, pull, ls, rm, policy, backup, restore),
     ENDPOINTS: (deploy, ps, show, logs, costs, scale, update, rollback, pause, resume, hardware),
     ACCESS: (login, logout, env),
 }

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from lanza.auth.principal import Principal
     from lanza.database import Database
     from lanza.hub.hub import Hub
 
@@ -34,6 +33,29 @@ def data_folder(given: Path | None) -> Path:
     from lanza.settings import Settings
 
     return (given or Settings.read().home / "server").expanduser().absolute()
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What the system refuses is said in one line."""
+    import errno
+
+    from lanza.errors import StorageFull, UsageError
+
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"the disk is full{where}: make room, and begin again.") from error
+        raise UsageError(f"{error.strerror or error}{where}.") from error
+
+
+def amount(size: int) -> str:
+    """Bytes, as people say them."""
+    from rich.filesize import decimal
+
+    return str(decimal(size))
 
 
 @contextmanager
@@ -62,25 +84,6 @@ def opened(data: Path, database: str | None, storage: str | None) -> Iterator[Hu
         )
     finally:
         opened.close()
-
-
-def administrator(hub: Hub) -> Principal:
-    """Whoever may write to the data folder may do everything in it."""
-    from sqlalchemy import select
-
-    from lanza.auth import accounts
-    from lanza.auth.principal import Principal, Role
-    from lanza.auth.records import Account
-
-    with hub.database.reading() as session:
-        admin = session.scalars(select(Account).where(Account.admin).order_by(Account.id).limit(1)).one()
-        return Principal(
-            account_id=admin.id,
-            name=admin.name,
-            role=Role.ADMIN,
-            admin=True,
-            memberships=accounts.memberships(session, admin),
-        )
 
 
 def _check_schema(database: Database) -> None:

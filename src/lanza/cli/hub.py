@@ -1,42 +1,39 @@
-"""`lanza hub`: look after what a server keeps, in its data folder on this machine."""
+"""`lanza hub`: look after what a server keeps, mostly in its data folder on this machine."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lanza.cli.bar import bar
 from lanza.cli.client import KindOption, RepoKind
-from lanza.cli.context import JsonOption
+from lanza.cli.context import JsonOption, ServerOption, context
 from lanza.cli.duration import duration
 from lanza.cli.extras import needs
 from lanza.cli.folder import (
     DatabaseOption,
     DataOption,
     StorageOption,
-    administrator,
+    amount,
     data_folder,
     opened,
+    told,
 )
 
 if TYPE_CHECKING:
-    from lanza.hub.backup import Report
-    from lanza.hub.hub import Hub
-    from lanza.hub.names import RepoName
-    from lanza.hub.objects import Commit
+    pass
 
 hub = typer.Typer(no_args_is_help=True)
 
 
 @hub.callback()
 def _verbs() -> None:
-    """What the server keeps: verify it, collect what nobody needs, back it up, restore it, import models."""
+    """What the server keeps: verify it, collect what nobody needs, import models."""
 
 
 @hub.command()
@@ -53,11 +50,11 @@ def verify(
     with needs("server"):
         from lanza.hub import collect as collecting
 
-    with _folder(), opened(data_folder(data), database, storage) as found:
+    with told(), opened(data_folder(data), database, storage) as found:
         sizes = [size for _, size in found.blobs.all()]
         with bar("Reading", total=sum(sizes), quiet=as_json) as looked_at:
             problems = collecting.verify(found, looked_at=looked_at)
-    summary = f"{len(sizes)} large files, {_amount(sum(sizes))}: "
+    summary = f"{len(sizes)} large files, {amount(sum(sizes))}: "
     if as_json:
         rows = [asdict(problem) for problem in problems]
         typer.echo(json.dumps({"blobs": len(sizes), "bytes": sum(sizes), "problems": rows}, indent=2))
@@ -99,7 +96,7 @@ def collect(
 
     path = data_folder(data)
     with ExitStack() as stack:
-        stack.enter_context(_folder())
+        stack.enter_context(told())
         found = stack.enter_context(opened(path, database, storage))
         if grace < timedelta(days=1):
             try:
@@ -116,51 +113,13 @@ def collect(
         sizes = {f"{name}_bytes": size for name, size in asdict(usage).items()}
         typer.echo(json.dumps({**asdict(done), **sizes}, indent=2))
         return
-    typer.echo(f"{done.blobs} large files removed, {_amount(done.bytes)}, and {done.uploads} of uploads.")
-    typer.echo(f"Git takes {_amount(done.git_bytes)} less; {done.folders} folders of no repository removed.")
+    typer.echo(f"{done.blobs} large files removed, {amount(done.bytes)}, and {done.uploads} of uploads.")
+    typer.echo(f"Git takes {amount(done.git_bytes)} less; {done.folders} folders of no repository removed.")
     if done.released:
         typer.echo(f"{done.released} more are out of use, and can go {older_than} from now.")
     typer.echo(
-        f"Repositories hold {_amount(usage.logical)} of large files, which take {_amount(usage.stored)} here."
+        f"Repositories hold {amount(usage.logical)} of large files, which take {amount(usage.stored)} here."
     )
-
-
-@hub.command()
-def backup(
-    target: Annotated[Path, typer.Argument(help="An empty folder, or an earlier backup to renew.")],
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Copy database, repositories, large files and keys to a folder, as they are at one moment.
-
-    The server may run meanwhile. Exit code 1 when something was damaged or missing, and it is named. What is
-    in PostgreSQL or in an object store is not copied.
-    """
-    with needs("server"):
-        from lanza.hub import backup as backups
-
-    with _folder(), bar("Copying", quiet=as_json) as copied:
-        report = backups.backup(data_folder(data), target.expanduser().absolute(), copied=copied)
-    _tell(report, f"Saved to {target}", as_json=as_json)
-
-
-@hub.command()
-def restore(
-    source: Annotated[Path, typer.Argument(help="The folder of a backup.")],
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a data folder of a backup. It must be empty, or not there.
-
-    Exit code 1 when something in the backup is damaged or missing, and it is named.
-    """
-    with needs("server"):
-        from lanza.hub import backup as backups
-
-    path = data_folder(data)
-    with _folder(), bar("Copying", quiet=as_json) as copied:
-        report = backups.restore(source.expanduser().absolute(), path, copied=copied)
-    _tell(report, f"Restored to {path}", as_json=as_json)
 
 
 @hub.command()
@@ -169,68 +128,22 @@ def pull(
     to: Annotated[str | None, typer.Option(metavar="REPO", help="Its name here; else the same.")] = None,
     kind: KindOption = RepoKind.MODEL,
     revision: Annotated[str, typer.Option(help="A branch, tag or commit there.")] = "main",
-    upstream: Annotated[str | None, typer.Option(help="The hub to ask; else huggingface.co.")] = None,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    storage: StorageOption = None,
+    server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import a repository from the upstream hub for good: its files at one commit, as one commit here.
+    """Have the server import a repository from its upstream hub for good, at one commit, as one commit.
 
-    The server may run meanwhile. No token is sent. A namespace that is unknown here is made.
+    For whoever may write where it goes. An administrator may name a namespace that is unknown here: it is
+    made. No token is sent upstream.
     """
-    with needs("server"):
-        from lanza.hub.names import Kind, parse_repo
-        from lanza.server.folder import DataFolder
-    from lanza.errors import UsageError
+    from lanza.cli.imports import brought
 
-    source = parse_repo(Kind(kind.value), repo)
-    target = parse_repo(Kind(kind.value), to or repo)
-    if not target.namespace:
-        raise UsageError(f"{target} has no namespace: say where it goes with --to NAMESPACE/{target}.")
-    path = data_folder(data)
-    with ExitStack() as stack:
-        stack.enter_context(_folder())
-        found = stack.enter_context(opened(path, database, storage))
-        with suppress(UsageError):  # a server that starts now would empty the scratch folder
-            stack.enter_context(DataFolder(path=path).held())
-        stack.enter_context(_spinner(f"Importing {source}", quiet=as_json))
-        commit = _import(found, path, upstream, source, target, revision)
+    wanted = {"repo": repo, "to": to, "kind": kind.value, "revision": revision}
+    done = brought(context(server), wanted, quiet=as_json)
     if as_json:
-        typer.echo(json.dumps({"repo": target.id, "kind": kind.value, "commit": commit.oid}))
+        typer.echo(json.dumps({name: done[name] for name in ("repo", "kind", "commit")}))
     else:
-        typer.echo(f"{target} is here, at {commit.oid[:12]}.")
-
-
-def _import(
-    found: Hub, data: Path, url: str | None, source: RepoName, target: RepoName, revision: str
-) -> Commit:
-    import asyncio
-
-    from lanza.hub.upstream import Upstream, import_repo
-    from lanza.server.settings import PUBLIC_HUB
-
-    async def run() -> Commit:
-        upstream = Upstream(url or PUBLIC_HUB, cache=data / "upstream")
-        try:
-            return await import_repo(
-                found, administrator(found), upstream, source, to=target, revision=revision
-            )
-        finally:
-            await upstream.close()
-
-    return asyncio.run(run())
-
-
-def _tell(report: Report, done: str, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(asdict(report), indent=2))
-    else:
-        for problem in report.problems:
-            typer.echo(problem)
-        large = f"{report.blobs} large files, {_amount(report.bytes)}"
-        typer.echo(f"{done}: {report.repositories} repositories, {large}.")
-    raise typer.Exit(1 if report.problems else 0)
+        typer.echo(f"{done['repo']} is here, at {done['commit'][:12]}.")
 
 
 @contextmanager
@@ -243,25 +156,3 @@ def _spinner(what: str, *, quiet: bool) -> Iterator[Any]:
         return
     with console.status(what):
         yield
-
-
-@contextmanager
-def _folder() -> Iterator[None]:
-    """What the system refuses is said in one line."""
-    import errno
-
-    from lanza.errors import StorageFull, UsageError
-
-    try:
-        yield
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(f"the disk is full{where}: make room, and begin again.") from error
-        raise UsageError(f"{error.strerror or error}{where}.") from error
-
-
-def _amount(size: int) -> str:
-    from rich.filesize import decimal
-
-    return str(decimal(size))

@@ -1,4 +1,4 @@
-"""Copies of a data folder, made while the server runs, and a data folder made of a copy.
+"""Copies of all that a server keeps, made while it runs, and a data folder made of a copy.
 
     blobs/      large files by their hash, shared by all backups to this folder
     records/    the rest as it was at one moment: database, git repositories, keys; backup.json seals it
@@ -9,19 +9,19 @@ the blobs of that moment. What a hash names is compared with its hash on the way
 new records take the place of the old ones in one step, so that a backup that breaks off leaves the one
 before it.
 
-Uploads on their way are not copied, so a restored server tells clients of Xet to begin anew. What lies
-outside of the folder (PostgreSQL, an object store) has its own ways to be saved.
+Records are copied from PostgreSQL as from SQLite (`dump.py`), large files from a bucket as from a folder; a
+backup may be restored to either. Uploads on their way are not copied, so a restored server tells clients of
+Xet to begin anew.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import secrets
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,10 +32,12 @@ from pygit2.enums import RepositoryOpenFlag
 from sqlalchemy import delete
 
 from lanza.database import Database, now
-from lanza.errors import Unavailable, UsageError
+from lanza.errors import BadRequest, NotFound, Unavailable, UsageError
+from lanza.hub import dump
 from lanza.hub.bare import making, replicate
-from lanza.hub.blobs import key_of
+from lanza.hub.blobs import BLOBS, BlobStore
 from lanza.hub.git import GitStore
+from lanza.hub.hub import Hub
 from lanza.hub.records import HubState, Multipart, Xorb
 from lanza.hub.refs import BRANCH, MAIN, writing
 from lanza.hub.xet.store import STORE
@@ -43,14 +45,16 @@ from lanza.hub.xet.store import STORE
 FORMAT: Final = 1
 DATABASE: Final = "lanza.db"
 KEYS: Final = ("secret.key", "admin.token")
-BLOBS: Final = "blobs"
 GIT: Final = "git"
 RECORDS: Final = "records"
 SEAL: Final = "backup.json"
 
 _NEW: Final = "records.new"
 _OLD: Final = "records.old"
-_LOCK_SECONDS: Final = 30
+_SCRATCH: Final = "scratch"
+
+AT_ONCE: Final = 4
+"""Blobs that are copied at the same time."""
 
 Copied = Callable[[int], None]
 
@@ -65,28 +69,23 @@ class Report:
     problems: tuple[str, ...] = ()
 
 
-def backup(data: Path, target: Path, *, copied: Copied = lambda size: None) -> Report:
-    """Copy the data folder `data` to `target`, an empty folder or an earlier backup.
+def backup(hub: Hub, data: Path, target: Path, *, copied: Copied = lambda size: None) -> Report:
+    """Copy `hub`, and the keys in its data folder, to `target`: an empty folder or an earlier backup.
 
     `copied` is told the size of each blob that was copied. UsageError when a folder is not what it should be.
     """
-    if not (data / DATABASE).is_file():
-        raise UsageError(
-            f"{data} holds no {DATABASE}: name the server's data folder. Records that are in PostgreSQL are "
-            "saved with pg_dump."
-        )
     _check_apart(data, target)
     with _held(target):
         _settle(target)
         new = target / _NEW
         shutil.rmtree(new, ignore_errors=True)
         (new / GIT).mkdir(parents=True)
-        copies = _Repositories(GitStore(data / GIT), GitStore(new / GIT))
+        copies = _Repositories(hub.git, GitStore(new / GIT))
         copies.copy_all()
-        blobs = _Blobs(data, target, copied)
+        blobs = _Blobs(hub.blobs, BlobStore.open(str(target), new / _SCRATCH), copied)
         blobs.copy_all()
-        with _nobody_writes(data / DATABASE):
-            _copy_database(data / DATABASE, new / DATABASE)
+        with dump.held(hub.database) as write:
+            write(new / DATABASE)
             copies.copy_moved(_repo_ids(new / DATABASE))
         blobs.copy_all()
         for name in KEYS:
@@ -97,33 +96,48 @@ def backup(data: Path, target: Path, *, copied: Copied = lambda size: None) -> R
         report = Report(
             repositories=len(copies.ids), blobs=len(wanted), bytes=sum(wanted.values()), problems=problems
         )
+        shutil.rmtree(new / _SCRATCH)
         _seal(new, report)
         _replace(target)
         blobs.keep_only(wanted)
         return report
 
 
-def restore(target: Path, data: Path, *, copied: Copied = lambda size: None) -> Report:
+def restore(
+    target: Path,
+    data: Path,
+    *,
+    database: Database | None = None,
+    storage: str | None = None,
+    copied: Copied = lambda size: None,
+) -> Report:
     """Make the data folder `data`, which must not exist or be empty, of the backup in `target`.
 
-    It appears whole. UsageError when there is no whole backup, or something is in `data`.
+    The records go into `database`, which must have none, and large files to `storage`, or else both into the
+    folder. It appears whole. UsageError when there is no whole backup, or something is there already.
     """
     records = target / RECORDS if (target / RECORDS / SEAL).is_file() else target / _OLD
     _check_seal(records)
     _check_apart(data, target)
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise UsageError(f"{data} is not empty: move it away, or name a new folder.")
+    if database is not None:
+        dump.check_empty(database)
     building = data.with_name(f"{data.name}.restoring")
     shutil.rmtree(building, ignore_errors=True)
     shutil.copytree(records, building, ignore=shutil.ignore_patterns(SEAL))
     building.chmod(0o700)
-    blobs = _Blobs(target, building, copied)
+    saved = BlobStore.open(str(target), building / _SCRATCH)
+    blobs = _Blobs(saved, BlobStore.open(storage or str(building), building / _SCRATCH), copied)
     blobs.copy_all()
     wanted = _blobs_of(building / DATABASE)
     ids = _repo_ids(building / DATABASE)
-    git = GitStore(building / GIT)
-    problems = (*_broken(git, ids), *blobs.problems(wanted))
+    problems = (*_broken(GitStore(building / GIT), ids), *blobs.problems(wanted))
     _begin_anew(building / DATABASE)
+    shutil.rmtree(building / _SCRATCH)
+    if database is not None:
+        dump.load(building / DATABASE, database)
+        (building / DATABASE).unlink()
     _sync()
     if data.exists():
         data.rmdir()
@@ -168,62 +182,50 @@ class _Repositories:
 
 
 class _Blobs:
-    """Blobs of one folder, copied to another. Those that are there already stay."""
+    """Blobs of one store, copied to another. Those that are there already stay."""
 
-    def __init__(self, source: Path, target: Path, copied: Copied) -> None:
-        self._source = source / BLOBS
+    def __init__(self, source: BlobStore, target: BlobStore, copied: Copied) -> None:
+        self._source = source
         self._target = target
         self._copied = copied
         self._damaged: set[str] = set()
 
     def copy_all(self) -> None:
-        for path in self._source.glob("??/??/*"):
-            if path != self._source.parent / key_of(path.name) or path.name in self._damaged:
-                continue
-            with suppress(FileNotFoundError):  # collected meanwhile
-                self._copy(path)
+        there = dict(self._target.all())
+        new = [
+            one for one in self._source.all() if there.get(one[0]) != one[1] and one[0] not in self._damaged
+        ]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for size in pool.map(self._copy, new):
+                if size:
+                    self._copied(size)
 
     def problems(self, wanted: dict[str, int]) -> Iterator[str]:
         """Which of the blobs in `wanted` are not there, whole."""
+        there = dict(self._target.all())
         for sha256, size in wanted.items():
-            path = self._target / key_of(sha256)
             if sha256 in self._damaged:
                 yield f"the blob {sha256} is damaged: its bytes have another hash."
-            elif not path.is_file() or path.stat().st_size != size:
+            elif there.get(sha256) != size:
                 yield f"the blob {sha256} is missing."
 
     def keep_only(self, wanted: dict[str, int]) -> None:
         """Remove what no repository has any more."""
-        for path in (self._target / BLOBS).glob("??/??/*"):
-            if path.name not in wanted:
-                path.unlink()
+        for sha256, _ in list(self._target.all()):
+            if sha256 not in wanted:
+                self._target.delete(sha256)
 
-    def _copy(self, path: Path) -> None:
-        target = self._target / key_of(path.name)
-        size = path.stat().st_size
-        if target.is_file() and target.stat().st_size == size:
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    def _copy(self, blob: tuple[str, int]) -> int:
+        """How many bytes were copied: none that are not what they should be, or were collected meanwhile."""
+        sha256, size = blob
         try:
-            if _copy_hashed(path, aside) == path.name:
-                aside.replace(target)
-                self._copied(size)
-            else:
-                self._damaged.add(path.name)
-        finally:
-            aside.unlink(missing_ok=True)
-
-
-def _copy_hashed(source: Path, target: Path) -> str:
-    """Copy a file to the disk, and give the SHA-256 of what was read."""
-    digest = hashlib.sha256()
-    with source.open("rb", buffering=0) as reading, target.open("xb", buffering=0) as copy:
-        while piece := reading.read(2**20):
-            digest.update(piece)
-            copy.write(piece)
-        os.fsync(copy.fileno())
-    return digest.hexdigest()
+            self._target.write(sha256, size, self._source.read(sha256, 0, size))
+        except BadRequest:
+            self._damaged.add(sha256)
+            return 0
+        except NotFound:
+            return 0
+        return size
 
 
 def _state(folder: Path) -> dict[str, tuple[int, int]]:
@@ -255,29 +257,6 @@ def _broken_refs(folder: Path) -> Iterator[str]:
             repository.lookup_reference(name).peel(pygit2.Tree)
         except (KeyError, ValueError, pygit2.GitError):
             yield name
-
-
-@contextmanager
-def _nobody_writes(database: Path) -> Iterator[None]:
-    """Keep everybody from writing to the database; they wait."""
-    with closing(sqlite3.connect(database, timeout=_LOCK_SECONDS, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise Unavailable(f"the database is busy ({error}): try again.", retry_after=60) from error
-        try:
-            yield
-        finally:
-            connection.execute("ROLLBACK")
-
-
-def _copy_database(source: Path, target: Path) -> None:
-    with closing(sqlite3.connect(source)) as reading, closing(sqlite3.connect(target)) as copy:
-        reading.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")
-        found = copy.execute("PRAGMA integrity_check").fetchone()[0]
-    if found != "ok":
-        raise UsageError(f"the database {source} is damaged ({found}): restore an earlier backup.")
 
 
 def _repo_ids(database: Path) -> list[int]:

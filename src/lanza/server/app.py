@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from lanza import __version__
 from lanza.auth import api as auth
+from lanza.auth.api.dependencies import require_rules
 from lanza.auth.guard import Guard
 from lanza.auth.tokens import Authenticator
 from lanza.endpoints import api as endpoints_api
@@ -29,6 +30,7 @@ from lanza.hub.api import (
     commit,
     gating,
     git_http,
+    imports,
     lfs,
     listing,
     policy,
@@ -40,13 +42,18 @@ from lanza.hub.api import (
     usage,
     xet,
 )
-from lanza.hub.api.dependencies import HubDep
+from lanza.hub.api.dependencies import CallerDep, HubDep
 from lanza.hub.downloads import Downloads
+from lanza.hub.holdings import holdings
 from lanza.hub.hub import Hub
 from lanza.hub.repos import leaving
+from lanza.hub.upstream import Imports, ReadThrough, Upstream
+from lanza.server import documentation
+from lanza.server.documentation import DESCRIPTION, Documented
 from lanza.server.edge import Edge
 from lanza.server.endpoints import Endpoints
 from lanza.server.folder import DataFolder
+from lanza.server.metrics import CONTENT_TYPE, Counted, Metrics
 from lanza.server.refusals import answer_to, as_error
 from lanza.server.settings import ServerSettings
 from lanza.server.upkeep import Upkeep
@@ -57,35 +64,40 @@ nowhere: Final = APIRouter(include_in_schema=False)
 METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 # In this order: fixed addresses first, then what begins with a repository's name, then pages.
-ROUTERS: Final = (
-    health,
-    auth.router,
-    endpoints_api.router,
-    listing.router,
-    policy.router,
-    usage.router,
-    repos.router,
-    refs.router,
-    gating.router,
-    preupload.router,
-    commit.router,
-    tree.router,
-    lfs.router,
-    xet.router,
-    git_http.router,
-    resolve.router,
-    nowhere,
-    pages.router,
+TAGGED: Final[Sequence[tuple[str, APIRouter]]] = (
+    ("health", health),
+    ("documentation", documentation.router),
+    ("accounts and tokens", auth.router),
+    ("endpoints", endpoints_api.router),
+    ("lists", listing.router),
+    ("administration", policy.router),
+    ("administration", usage.router),
+    ("administration", imports.router),
+    ("repositories", repos.router),
+    ("branches and tags", refs.router),
+    ("access to gated repositories", gating.router),
+    ("commits", preupload.router),
+    ("commits", commit.router),
+    ("files", tree.router),
+    ("large files", lfs.router),
+    ("large files", xet.router),
+    ("git", git_http.router),
+    ("files", resolve.router),
+    ("nothing", nowhere),
+    ("pages", pages.router),
 )
+ROUTERS: Final = tuple(router for _, router in TAGGED)
 
 
 def application(hub: Hub, settings: ServerSettings, platforms: Mapping[str, Platform]) -> ASGIApp:
     """The server over `hub`, with endpoints on `platforms`. Its lifespan closes what the Hub has open."""
     authenticator = Authenticator(hub.database)
-    inner = FastAPI(
+    inner = Documented(
         title="Lanza",
         version=__version__,
+        description=DESCRIPTION,
         lifespan=_lifespan,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -106,22 +118,21 @@ def application(hub: Hub, settings: ServerSettings, platforms: Mapping[str, Plat
     inner.state.leaving = partial(leaving, hub)
     inner.state.upkeep = Upkeep(hub, DataFolder(path=settings.data), every=settings.collect_every)
     inner.state.downloads = Downloads(hub.database)
-    for router in ROUTERS:
-        inner.include_router(router)
-    return Edge(
-        _with_upstream(inner, hub, settings),
-        authenticate=authenticator.principal,
-        proxies=settings.proxies,
+    for tag, router in TAGGED:
+        inner.include_router(router, tags=[tag])
+    inner.state.metrics = Metrics(lambda: holdings(hub))
+    edge = Edge(
+        _with_upstream(inner, hub, settings), authenticate=authenticator.principal, proxies=settings.proxies
     )
+    return Counted(edge, inner.state.metrics, proxies=settings.proxies)
 
 
-def _with_upstream(app: ASGIApp, hub: Hub, settings: ServerSettings) -> ASGIApp:
-    if settings.upstream is None:
-        return app
-    from lanza.hub.upstream import ReadThrough, Upstream
-
-    upstream = Upstream(settings.upstream, cache=settings.data / "upstream")
-    return ReadThrough(app, hub=hub, upstream=upstream)
+def _with_upstream(app: FastAPI, hub: Hub, settings: ServerSettings) -> ASGIApp:
+    upstream = None
+    if settings.upstream is not None:
+        upstream = Upstream(settings.upstream, cache=settings.data / "upstream")
+    app.state.imports = Imports(hub, upstream)
+    return app if upstream is None else ReadThrough(app, hub=hub, upstream=upstream)
 
 
 @asynccontextmanager
@@ -130,6 +141,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.upkeep.start()
     async with app.state.endpoints.running():
         yield
+    await app.state.imports.close()
     await run_in_threadpool(app.state.upkeep.stop)
     await run_in_threadpool(app.state.downloads.write)
     await run_in_threadpool(app.state.database.close)
@@ -159,6 +171,14 @@ def readyz(hub: HubDep) -> Response:
     with hub.database.reading() as session:
         session.execute(text("SELECT 1"))
     return JSONResponse({"status": "ready"})
+
+
+@health.get("/metrics")
+def metrics(request: Request, caller: CallerDep) -> Response:
+    """Counters for Prometheus: for who asks from this machine, or with an administrator's token."""
+    if not request.state.local:
+        require_rules(caller)
+    return Response(request.app.state.metrics.render(), media_type=CONTENT_TYPE)
 
 
 @nowhere.api_route("/api/{rest:path}", methods=METHODS)

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from lanza.auth.records import Account
 from lanza.auth.signing import Signer
-from lanza.database import Base, Database, now
-from lanza.errors import UsageError
+from lanza.database import Database, now
+from lanza.errors import Unavailable, UsageError
 from lanza.hub import backup as module
-from lanza.hub import lfs
+from lanza.hub import dump, lfs
 from lanza.hub.backup import backup, restore
 from lanza.hub.blobs import BlobStore, key_of
 from lanza.hub.git import Change, GitStore, Put, PutLarge
@@ -35,7 +36,7 @@ class Place:
         self.data = data
         (data / "git").mkdir(parents=True, exist_ok=True)
         self.database = Database(f"sqlite:///{data / 'lanza.db'}")
-        Base.metadata.create_all(self.database.engine)
+        self.database.migrate()
         self.hub = Hub(
             database=self.database,
             git=GitStore(data / "git"),
@@ -117,7 +118,7 @@ def test_what_was_backed_up_is_there_again(live: Place, tmp_path: Path, reopen: 
     live.push(one, Put("a.txt", b"hola"), live.large(one, "w.bin", WEIGHTS))
     live.hub.git.open(other).create_tag("v1", "main", "first")
     sizes: list[int] = []
-    report = backup(live.data, tmp_path / "saved", copied=sizes.append)
+    report = backup(live.hub, live.data, tmp_path / "saved", copied=sizes.append)
     assert (report.repositories, report.blobs, report.bytes, report.problems) == (2, 1, len(WEIGHTS), ())
     assert sizes == [len(WEIGHTS)]
     again = restored(tmp_path / "saved", tmp_path / "again", reopen)
@@ -135,11 +136,11 @@ def test_a_second_backup_copies_only_new_blobs_and_drops_old_ones(live: Place, t
     live.push(one, live.large(one, "w.bin", WEIGHTS))
     live.push(other, live.large(other, "v.bin", b"v" * 5000))
     target = tmp_path / "saved"
-    backup(live.data, target)
+    backup(live.hub, live.data, target)
     live.remove(other)
     live.push(one, live.large(one, "n.bin", b"n" * 7000))
     sizes: list[int] = []
-    report = backup(live.data, target, copied=sizes.append)
+    report = backup(live.hub, live.data, target, copied=sizes.append)
     assert sizes == [7000]
     assert (report.repositories, report.blobs) == (1, 2)
     assert not (target / key_of(sha(b"v" * 5000))).exists()
@@ -161,7 +162,7 @@ def test_what_is_pushed_meanwhile_is_there_whole_or_not_at_all(
         live.push(made[0], live.large(made[0], "new.bin", b"new" * 3000))
 
     monkeypatch.setattr(module._Repositories, "copy_all", busy)
-    assert backup(live.data, tmp_path / "saved").problems == ()
+    assert backup(live.hub, live.data, tmp_path / "saved").problems == ()
     again = restored(tmp_path / "saved", tmp_path / "again", reopen)
     assert again.files(one) == live.files(one)
     assert again.files(made[0]) == live.files(made[0])
@@ -177,7 +178,7 @@ def test_writers_wait_while_the_moment_is_taken(live: Place) -> None:
         ended.set()
 
     writer = threading.Thread(target=write)
-    with module._nobody_writes(live.data / "lanza.db"):
+    with dump.held(live.database):
         writer.start()
         assert began.wait(10)
         assert not ended.wait(0.1)
@@ -192,7 +193,7 @@ def test_damaged_and_missing_blobs_are_named(live: Place, tmp_path: Path) -> Non
     damaged, missing = live.data / key_of(sha(WEIGHTS)), live.data / key_of(sha(b"v" * 5000))
     damaged.write_bytes(WEIGHTS[::-1])
     missing.unlink()
-    problems = backup(live.data, tmp_path / "saved").problems
+    problems = backup(live.hub, live.data, tmp_path / "saved").problems
     assert sorted(problems) == sorted(
         [
             f"the blob {sha(WEIGHTS)} is damaged: its bytes have another hash.",
@@ -205,7 +206,7 @@ def test_damage_to_the_backup_is_named_when_it_is_restored(live: Place, tmp_path
     one = live.repo("becas")
     live.push(one, live.large(one, "w.bin", WEIGHTS))
     target = tmp_path / "saved"
-    backup(live.data, target)
+    backup(live.hub, live.data, target)
     (target / key_of(sha(WEIGHTS))).write_bytes(WEIGHTS[::-1])
     for path in (target / "records" / "git").rglob("*.pack"):
         path.unlink()
@@ -222,18 +223,18 @@ def test_a_backup_that_breaks_off_leaves_the_one_before(
     one = live.repo("becas")
     live.push(one, Put("a.txt", b"hola"))
     target = tmp_path / "saved"
-    backup(live.data, target)
+    backup(live.hub, live.data, target)
     before = live.files(one)
     live.push(one, Put("a.txt", b"adios"))
-    for step in ("_copy_database", "_seal", "_replace"):
+    for place, step in ((dump, "_copy_pages"), (module, "_seal"), (module, "_replace")):
         with monkeypatch.context() as broken:
-            broken.setattr(module, step, _interrupt)
+            broken.setattr(place, step, _interrupt)
             with pytest.raises(KeyboardInterrupt):
-                backup(live.data, target)
+                backup(live.hub, live.data, target)
     # killed between the two renames
     (target / "records").rename(target / "records.old")
     assert restored(target, tmp_path / "again", reopen).files(one) == before
-    backup(live.data, target)
+    backup(live.hub, live.data, target)
     assert restored(target, tmp_path / "newer", reopen).files(one)["a.txt"] == b"adios"
 
 
@@ -247,7 +248,7 @@ def test_clients_of_xet_begin_anew_after_a_restore(live: Place, tmp_path: Path, 
         before = open_store(session, 1)
         session.add(Xorb(account_id=1, hash="x", size=1, stored=True, chunks=b"", created_at=now()))
         session.add(Multipart(id="m", repo_id=one, sha256="x", size=1, chunk_size=1, created_at=now()))
-    backup(live.data, tmp_path / "saved")
+    backup(live.hub, live.data, tmp_path / "saved")
     again = restored(tmp_path / "saved", tmp_path / "again", reopen)
     with again.database.writing() as session:
         assert session.query(Xorb).count() == session.query(Multipart).count() == 0
@@ -256,17 +257,15 @@ def test_clients_of_xet_begin_anew_after_a_restore(live: Place, tmp_path: Path, 
 
 
 def test_folders_that_are_not_what_they_should_be_are_refused(live: Place, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"lanza\.db"):
-        backup(tmp_path / "nothing", tmp_path / "saved")
     with pytest.raises(UsageError, match="within"):
-        backup(live.data, live.data / "saved")
+        backup(live.hub, live.data, live.data / "saved")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "photo.jpg").write_bytes(b"")
     with pytest.raises(UsageError, match="other files"):
-        backup(live.data, tmp_path / "full")
+        backup(live.hub, live.data, tmp_path / "full")
     with pytest.raises(UsageError, match="no whole backup"):
         restore(tmp_path / "full", tmp_path / "again")
-    backup(live.data, tmp_path / "saved")
+    backup(live.hub, live.data, tmp_path / "saved")
     with pytest.raises(UsageError, match="not empty"):
         restore(tmp_path / "saved", live.data)
     (tmp_path / "saved" / "records" / "backup.json").write_text('{"format": 2}')
@@ -285,5 +284,43 @@ def test_a_damaged_database_is_not_taken_for_a_backup(live: Place, tmp_path: Pat
         file.seek(4096)
         file.write(b"\xff" * 8192)
     with pytest.raises((UsageError, sqlite3.DatabaseError)):
-        backup(live.data, tmp_path / "saved")
+        backup(live.hub, live.data, tmp_path / "saved")
     assert not (tmp_path / "saved" / "records").exists()
+
+
+def test_records_and_large_files_go_where_they_are_told(
+    live: Place, tmp_path: Path, reopen: list[Place]
+) -> None:
+    """Another database, and another place for large files than the new data folder."""
+    one = live.repo("becas")
+    live.push(one, Put("a.txt", b"hola"), live.large(one, "w.bin", WEIGHTS))
+    gone = live.repo("gone")
+    live.remove(gone)
+    backup(live.hub, live.data, tmp_path / "saved")
+    database = Database(f"sqlite:///{tmp_path / 'other.db'}")
+    try:
+        again = tmp_path / "again"
+        assert (
+            restore(tmp_path / "saved", again, database=database, storage=str(tmp_path / "large")).problems
+            == ()
+        )
+        assert not (again / "lanza.db").exists()
+        assert not (again / "blobs").exists()
+        assert (tmp_path / "large" / key_of(sha(WEIGHTS))).read_bytes() == WEIGHTS
+        with database.writing() as session:
+            assert session.get_one(Repo, one).card is None
+            session.add(Account(key="eva", name="eva", kind="user", created_at=now()))
+            numbers = dict(session.execute(text("SELECT name, seq FROM sqlite_sequence")).all())
+        assert numbers["repos"] == gone  # that number was given, and is not again
+        with pytest.raises(UsageError, match="has records already"):
+            restore(tmp_path / "saved", tmp_path / "third", database=database)
+        assert not (tmp_path / "third").exists()
+    finally:
+        database.close()
+
+
+def test_a_database_that_is_not_there_is_said(live: Place, tmp_path: Path) -> None:
+    backup(live.hub, live.data, tmp_path / "saved")
+    nowhere = Database(f"sqlite:///{tmp_path / 'no' / 'such.db'}")
+    with pytest.raises(Unavailable, match="cannot be read"):
+        restore(tmp_path / "saved", tmp_path / "again", database=nowhere)

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from lanza.auth import accounts
-from lanza.auth.principal import Principal, Role
+from lanza.auth.principal import ANONYMOUS, Principal, Role
 from lanza.auth.records import Account
 from lanza.auth.signing import Signer
 from lanza.database import Base, Database, now
@@ -23,6 +23,8 @@ from lanza.errors import (
     EntryNotFound,
     Forbidden,
     Gated,
+    NotFound,
+    Overloaded,
     RangeNotSatisfiable,
     UpstreamUnavailable,
     UsageError,
@@ -33,8 +35,9 @@ from lanza.hub.blobs import BlobStore
 from lanza.hub.git import GitStore
 from lanza.hub.hub import Hub
 from lanza.hub.names import Kind, parse_repo
-from lanza.hub.upstream import ReadThrough, Upstream, import_repo
+from lanza.hub.upstream import Imports, ReadThrough, Upstream, import_repo
 from lanza.hub.upstream.cache import LEFT_FREE, Cache, Record
+from lanza.hub.upstream.imports import Import
 from lanza.hub.upstream.ours import is_ours, note_mirror
 from lanza.hub.upstream.upstream import Reply
 from lanza.hub.upstream.wanted import wanted
@@ -564,3 +567,64 @@ def test_a_failed_import_leaves_no_repository(hub: Hub, far: Far) -> None:
         asyncio.run(import_repo(hub, principal(), far, name, to=mine))
     with hub.database.reading() as session:
         assert session.query(repos.Repo).count() == 0
+
+
+def finished(imports: Imports, name: str, caller: Principal, to: str | None = None) -> Import:
+    """What becomes of an import, once it has ended."""
+
+    async def run() -> Import:
+        source = parse_repo(Kind.MODEL, name)
+        begun = await imports.begin(caller, source, parse_repo(Kind.MODEL, to or name), "main")
+        assert begun.state == "running"
+        await asyncio.gather(*imports._tasks)
+        return imports.find(caller, begun.id)
+
+    return asyncio.run(run())
+
+
+def test_an_import_tells_how_far_it_is(hub: Hub, far: Far) -> None:
+    offer(far)
+    done = finished(Imports(hub, far), "far/vit", principal(), to="ana/vit")
+    assert (done.state, done.error) == ("done", None)
+    assert hub.git.open(1).resolve("main").oid == done.commit
+    progress = done.progress
+    assert progress.files == progress.files_done > 1
+    assert progress.bytes == progress.bytes_done > len(WEIGHTS)
+
+
+def test_an_import_that_fails_says_why(hub: Hub, far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    imports = Imports(hub, far)
+    missing = finished(imports, "far/nothing", principal())
+    assert missing.state == "failed"
+    assert "far/nothing" in (missing.error or "")
+
+    async def broken(*_: Any, **more: Any) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr("lanza.hub.upstream.imports.import_repo", broken)
+    failed = finished(imports, "far/vit", principal())
+    assert "the server's log has it" in (failed.error or "")
+    assert "secret" not in (failed.error or "")
+
+
+def test_imports_are_for_whoever_began_them_and_bounded(hub: Hub, far: Far) -> None:
+    offer(far)
+    imports = Imports(hub, far)
+    name = parse_repo(Kind.MODEL, "far/vit")
+
+    async def run() -> None:
+        with pytest.raises(Forbidden, match="administrator"):
+            await imports.begin(principal(Role.WRITE), name, name, "main")
+        begun = [await imports.begin(principal(), name, name, "main") for _ in range(4)]
+        with pytest.raises(Overloaded, match="4 imports are running"):
+            await imports.begin(principal(), name, name, "main")
+        stranger = Principal(account_id=99, name="eva", role=Role.WRITE)
+        for caller in (stranger, ANONYMOUS):
+            with pytest.raises(NotFound, match="no import"):
+                imports.find(caller, begun[0].id)
+        await imports.close()
+        assert not imports._tasks
+
+    asyncio.run(run())
+    with pytest.raises(NotFound, match="asks no other hub"):
+        asyncio.run(Imports(hub, None).begin(principal(), name, name, "main"))

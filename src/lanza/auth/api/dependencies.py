@@ -79,7 +79,9 @@ FormDep = Annotated[dict[str, str], Depends(_form)]
 
 
 def json_body(kind: type[Any]) -> Any:
-    """A dependency that reads the body as the msgspec type `kind`. BadRequest says which field is wrong."""
+    """A dependency that reads the body as the msgspec type `kind`. BadRequest says which field is wrong.
+
+    The reader tells its type as `body`, for the documentation."""
     decoder = msgspec.json.Decoder(kind)
 
     async def read(request: Request) -> Any:
@@ -89,6 +91,7 @@ def json_body(kind: type[Any]) -> Any:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadRequest(f"the body is not the JSON that this route takes: {error}.") from error
 
+    read.body = kind  # type: ignore[attr-defined]
     return Depends(read)
 
 

@@ -68,6 +68,8 @@ async def read_body(request: Request, most: int) -> bytes:
 def json_body(kind: type[Any], most: int = 2**20) -> Any:
     """A dependency that reads the body as the msgspec type `kind`. BadRequest says which field is wrong.
 
+    The reader tells its type as `body`, for the documentation.
+
     Use: `wanted: Annotated[Wanted, json_body(Wanted)]`.
     """
     decoder = msgspec.json.Decoder(kind)
@@ -79,4 +81,5 @@ def json_body(kind: type[Any], most: int = 2**20) -> Any:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadRequest(f"the body is not the JSON that this route takes: {error}.") from error
 
+    read.body = kind  # type: ignore[attr-defined]
     return Depends(read)

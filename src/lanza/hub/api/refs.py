@@ -78,9 +78,10 @@ def create_tag(
     return {}
 
 
-@router.delete("/tag/{tag:rev}")
-def delete_tag(hub: HubDep, caller: CallerDep, name: NameDep, tag: str) -> dict[str, Any]:
-    hub.git.open(_find(hub, caller, name, Scope.WRITE)).delete_tag(tag)
+@router.delete("/tag/{rev:rev}")
+def delete_tag(hub: HubDep, caller: CallerDep, name: NameDep, rev: str) -> dict[str, Any]:
+    """Remove a tag; what it names stays."""
+    hub.git.open(_find(hub, caller, name, Scope.WRITE)).delete_tag(rev)
     return {}
 
 

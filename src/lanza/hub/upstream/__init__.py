@@ -7,12 +7,14 @@ wanted.py       which addresses are read through, and what they are called there
 ours.py         which names are known here, and so never leave
 through.py      answers for it where this server knows nothing
 importing.py    makes a repository of its here
+imports.py      does so for those who ask, and tells how far it is
 """
 
 from __future__ import annotations
 
 from lanza.hub.upstream.importing import import_repo
+from lanza.hub.upstream.imports import Imports
 from lanza.hub.upstream.through import ReadThrough
 from lanza.hub.upstream.upstream import Upstream
 
-__all__ = ["ReadThrough", "Upstream", "import_repo"]
+__all__ = ["Imports", "ReadThrough", "Upstream", "import_repo"]

@@ -9,7 +9,8 @@ that what else it holds upstream is still read through.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -29,7 +30,7 @@ from lanza.hub.packs import Kind, object_id
 from lanza.hub.trees import Put
 from lanza.hub.upstream.answers import json_of, record_of, refusal
 from lanza.hub.upstream.ours import note_mirror
-from lanza.hub.upstream.upstream import Upstream
+from lanza.hub.upstream.upstream import Reply, Upstream
 
 MOST_JSON: Final = 64 * 2**20
 MOST_SMALL: Final = 512 * 2**20
@@ -53,6 +54,16 @@ class _File(msgspec.Struct):
     lfs: _Large | None = None
 
 
+@dataclass(kw_only=True)
+class Progress:
+    """How far an import has come. `files` and `bytes` are 0 until they are known."""
+
+    files: int = 0
+    files_done: int = 0
+    bytes: int = 0
+    bytes_done: int = 0
+
+
 async def import_repo(
     hub: Hub,
     caller: Principal,
@@ -61,15 +72,17 @@ async def import_repo(
     *,
     to: RepoName | None = None,
     revision: str = "main",
+    progress: Progress | None = None,
 ) -> Commit:
-    """Import `name`, as it is at `revision`, as `to`, or else under its own name.
+    """Import `name`, as it is at `revision`, as `to`, or else under its own name. `progress` is kept true.
 
     Forbidden when the caller may not write there, RepoNotFound, Gated, UpstreamUnavailable.
     """
     target = to or name
-    source = _Source(upstream, name)
+    source = _Source(upstream, name, progress or Progress())
     sha = await source.commit(revision)
     files = await source.files(sha)
+    source.progress.files, source.progress.bytes = len(files), sum(map(_size, files))
     repo_id, made = await run_in_threadpool(_prepare, hub, caller, target, upstream.url)
     try:
         operations = await _bring(hub, caller, repo_id, source, sha, files)
@@ -84,7 +97,8 @@ async def import_repo(
 class _Source:
     """A repository of an upstream hub, to be read."""
 
-    def __init__(self, upstream: Upstream, name: RepoName) -> None:
+    def __init__(self, upstream: Upstream, name: RepoName, progress: Progress) -> None:
+        self.progress = progress
         self._upstream = upstream
         self._name = name
         self._api = f"/api/{name.kind.plural}/{quote(name.id)}"
@@ -129,7 +143,12 @@ class _Source:
         async with self._upstream.ask("GET", self._address(sha, file)) as reply:
             if reply.status != 200:
                 raise refusal(self._name, record_of(reply), file.path)
-            await lfs.receive(hub, repo_id, large, reply.pieces())
+            await lfs.receive(hub, repo_id, large, self._counted(reply))
+
+    async def _counted(self, reply: Reply) -> AsyncIterator[bytes]:
+        async for piece in reply.pieces():
+            self.progress.bytes_done += len(piece)
+            yield piece
 
     def _address(self, sha: str, file: _File) -> str:
         return f"/{quote(self._name.path)}/resolve/{sha}/{quote(file.path)}"
@@ -142,15 +161,23 @@ class _Source:
             return await run_in_threadpool(json_of, body), reply.headers.get("Link", "")
 
 
+def check_target(hub: Hub, caller: Principal, target: RepoName) -> None:
+    """Forbidden or Unauthorized, when the caller may not import there."""
+    with hub.database.reading() as session:
+        if accounts.find(session, target.namespace) is not None:
+            caller.require(Scope.WRITE, target.namespace, target.name)
+        elif not caller.rules:
+            raise Forbidden(
+                f"nobody here is called {target.namespace!r}, and only an administrator can import into "
+                "a new namespace: import it into your own."
+            )
+
+
 def _prepare(hub: Hub, caller: Principal, target: RepoName, url: str) -> tuple[int, bool]:
     """The repository to write to, and whether it had to be made."""
+    check_target(hub, caller, target)
     with hub.database.writing() as session:
         if accounts.find(session, target.namespace) is None:
-            if not caller.rules:
-                raise Forbidden(
-                    f"nobody here is called {target.namespace!r}, and only an administrator can import into "
-                    "a new namespace: import it into your own."
-                )
             owner = session.get_one(Account, caller.account_id)
             accounts.create_org(session, target.namespace, owner=owner)
             note_mirror(session, target.namespace, url)
@@ -173,13 +200,22 @@ async def _bring(
         raise PayloadTooLarge(f"its small files have more than {MOST_SMALL >> 20} MiB together.")
     operations: list[commits.Operation] = []
     for file, large in _sorted_out(files):
+        source.progress.files_done = len(operations)
         if large is None:
             operations.append(Put(file.path, await source.read(sha, file)))
+            source.progress.bytes_done += file.size
             continue
-        if not await run_in_threadpool(_has, hub, caller, repo_id, large):
+        if await run_in_threadpool(_has, hub, caller, repo_id, large):
+            source.progress.bytes_done += large.size
+        else:
             await source.receive(hub, repo_id, sha, file, large)
         operations.append(commits.LargeFile(path=file.path, sha256=large.sha256, size=large.size))
+    source.progress.files_done = len(operations)
     return operations
+
+
+def _size(file: _File) -> int:
+    return file.lfs.size if file.lfs else file.size
 
 
 def _sorted_out(files: Sequence[_File]) -> Iterator[tuple[_File, lfs.Large | None]]:
