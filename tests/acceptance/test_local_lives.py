@@ -259,6 +259,14 @@ def test_a_folder_without_a_keeper_is_gone(here: Machine) -> None:
     assert here.sights() == {}
 
 
+def test_a_keeper_that_fails_is_named(here: Machine) -> None:
+    sight = here.ready(program=program())
+    (here.folder(sight.id) / "keeper.log").write_text("Traceback ...\nMemoryError\n")
+    os.kill(keeper_of(sight.id), signal.SIGKILL)
+    ended = here.gone(sight.id, patience=10)
+    assert (ended.failed, ended.reason) == (True, "its keeper failed: MemoryError")
+
+
 def test_the_cores_that_a_replica_uses_are_seen(here: Machine) -> None:
     sight = here.ready(program=program())
     run(

@@ -25,8 +25,8 @@ def state_of(folder: RunFolder) -> State:
     if kept or (state is not None and state.phase == GONE):
         return state or State()
     _end_strays(folder.path.name)
-    reason = "its keeper was killed" if state is not None else _complaint(folder)
-    gone = State(phase=GONE, reason=reason, failed=state is None, ended_at=_last_sign(folder))
+    reason, failed = _what_became_of_the_keeper(folder, begun=state is not None)
+    gone = State(phase=GONE, reason=reason, failed=failed, ended_at=_last_sign(folder))
     folder.write_state(gone)
     return gone
 
@@ -39,13 +39,13 @@ def order_of(folder: RunFolder) -> dict[str, Any]:
     return {}
 
 
-def _complaint(folder: RunFolder) -> str:
-    """Why a keeper has not even begun."""
+def _what_became_of_the_keeper(folder: RunFolder, *, begun: bool) -> tuple[str, bool]:
+    """Why it has not told the end itself, and whether that is worth a pause before the next try."""
     with suppress(OSError):
         said = folder.keeper_log.read_text(errors="replace").strip().splitlines()
         if said:
-            return f"its keeper could not begin: {said[-1]}"
-    return "its keeper could not begin"
+            return f"its keeper failed: {said[-1]}", True
+    return ("its keeper was killed", False) if begun else ("its keeper could not begin", True)
 
 
 def _last_sign(folder: RunFolder) -> float:

@@ -29,6 +29,9 @@ READY: Final = "ready"
 DRAINING: Final = "draining"
 GONE: Final = "gone"
 
+LOCK: Final = 3
+"""The number under which a keeper finds its lock, open and held."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class State:

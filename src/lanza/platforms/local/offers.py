@@ -24,6 +24,7 @@ MIB: Final = 2**20
 SHIPPED: Final = Path(__file__).with_name("prices.toml")
 VENDOR: Final = "lanza"
 REGION: Final = "local"
+_CGROUP: Final = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Machine:
     def read(cls, *, reserve: int) -> Machine:
         """This machine, or the container that we are in; `reserve` bytes are kept for the server."""
         return cls(
-            cores=len(os.sched_getaffinity(0)),
+            cores=_cores(_CGROUP),
             memory=max(0, this_machine().total - reserve),
             architecture=_processor(),
         )
@@ -99,6 +100,15 @@ def _offer(machine: Machine, prices: Prices, kind: str, cores: int, share: float
         price_per_hour=prices.of(cores, memory),
         price_as_of=prices.as_of,
     )
+
+
+def _cores(cgroup: Path) -> int:
+    """The cores that we may use: those of the machine, or of the container that we are in."""
+    ours = len(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError):
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        ours = min(ours, max(1, int(quota) // int(period)))  # "max" where there is no bound
+    return ours
 
 
 def _processor() -> str:

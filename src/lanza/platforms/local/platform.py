@@ -32,7 +32,7 @@ from lanza.platforms.local.layout import GONE, RunFolder, State, shout
 from lanza.platforms.local.logs import EndedLogs, lines
 from lanza.platforms.local.offers import MIB, SHIPPED, Machine, Prices, offers
 from lanza.platforms.local.room import require_room
-from lanza.platforms.local.starting import begin, remove_folder
+from lanza.platforms.local.starting import begin, compile_ours, remove_folder
 from lanza.platforms.local.telling import Places, instructions, require_isolation
 
 log = logging.getLogger("lanza.platforms.local")
@@ -84,6 +84,7 @@ class LocalPlatform:
         self._keepers: set[int] = set()
         self._unheard: dict[str, float] = {}
         remove_old_homes(self._places.homes, self._places.run, now=time.time())
+        compile_ours()
         self._lock = _share(self._places.server_lock)
         self._news = _open_pipe(self._places.news)
         self._loop: asyncio.AbstractEventLoop | None = None

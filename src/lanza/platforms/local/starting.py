@@ -11,15 +11,24 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+import lanza
 from lanza.endpoints.platform import Order
 from lanza.platforms.local.instructions import Instructions
-from lanza.platforms.local.layout import RunFolder
+from lanza.platforms.local.layout import LOCK, RunFolder
 from lanza.platforms.local.programs import our_own
 
-LOCK: Final = 3
-"""The number under which a keeper finds its lock."""
+
+def compile_ours() -> None:
+    """Have Python's compiled files of what replicas run: in their sandbox they could not keep any."""
+    if sys.dont_write_bytecode:
+        return
+    import compileall
+
+    package = Path(lanza.__file__).parent
+    for part in ("convert", "engines", "models", "platforms", "protocols", "replica", "tasks"):
+        compileall.compile_dir(package / part, quiet=2)
 
 
 def begin(order: Order, folder: RunFolder, told: Instructions) -> int:

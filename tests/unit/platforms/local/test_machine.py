@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lanza.endpoints.platform import Instance
 from lanza.errors import BadRequest, ModelError, NoRoom, UsageError
 from lanza.platforms.local.addresses import LONGEST, short_path
-from lanza.platforms.local.offers import GIB, SHIPPED, Machine, Prices, offers
+from lanza.platforms.local.offers import GIB, SHIPPED, Machine, Prices, _cores, offers
 from lanza.platforms.local.programs import belongings, find_program
 from lanza.platforms.local.room import Taken, require_room
 
@@ -85,6 +85,14 @@ def test_a_negative_price_is_refused(tmp_path: Path) -> None:
     (tmp_path / "prices.toml").write_text("as_of = '2026-01-01'\ncore_hour = -1\ngib_hour = 0\n")
     with pytest.raises(UsageError, match="a price is not negative"):
         Prices.read(tmp_path / "prices.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"), [("max 100000", None), ("100000 100000", 1), ("50000 100000", 1), ("nonsense", None)]
+)
+def test_cores_of_a_container_count(tmp_path: Path, text: str, cores: int | None) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    assert _cores(tmp_path) == (cores or len(os.sched_getaffinity(0)))
 
 
 def test_room_is_refused_with_who_has_it() -> None:

@@ -14,10 +14,9 @@ from typing import Final
 
 from lanza.platforms.local.instructions import Instructions
 from lanza.platforms.local.keeper.keeping import Keeper
-from lanza.platforms.local.layout import RunFolder
+from lanza.platforms.local.layout import LOCK, RunFolder
 from lanza.platforms.local.sandbox import OPEN_FILES
 
-LOCK: Final = 3
 PR_SET_CHILD_SUBREAPER: Final = 36
 OUT_OF_MEMORY_SCORE: Final = "500"
 """When the system runs out of memory, replicas go before the server does."""

@@ -5,7 +5,6 @@ Each `look` either returns or raises `Ended`, with the figures.
 
 from __future__ import annotations
 
-import os
 import resource
 from contextlib import suppress
 from pathlib import Path
@@ -74,11 +73,11 @@ class Usage:
         """From now on ask the /proc of its own namespace, which holds its processes and no others."""
         for init in inits:
             proc = Path(f"/proc/{init}/root/proc")
-            # Until it has its own root and its own /proc, this is ours, in which 1 is not bubblewrap.
-            me = proc / str(os.getpid()) / "task" / str(os.getpid())
-            if (proc / "1").exists() and not me.exists():
-                self._proc = str(proc)
-                self._bound()
+            with suppress(OSError):  # it is not there yet
+                # Until it has a root of its own this is our /proc; each namespace's is another device.
+                if (proc / "1").exists() and proc.stat().st_dev != Path("/proc").stat().st_dev:
+                    self._proc = str(proc)
+                    self._bound()
 
     def _bound(self) -> None:
         """Have the kernel refuse far more (not to root), should they come faster than they are counted."""
