@@ -43,7 +43,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="one round of 64 MiB: to see that it works")
-    parser.add_argument("--rounds", type=int, default=5, help="of turns (5)")
+    parser.add_argument("--rounds", type=int, default=4, help="of turns (4)")
     parser.add_argument("--only", choices=[case.name for case in data.WHOLE], help="one repository, no lists")
     parser.add_argument("--force", action="store_true", help="run although the machine is busy")
     parser.add_argument(
