@@ -164,7 +164,8 @@ class BlobStore:
 
 
 def key_of(sha256: str) -> str:
-    return f"{BLOBS}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+    # One level of folders: with two, nearly every blob would need a folder of its own made and synced.
+    return f"{BLOBS}/{sha256[:2]}/{sha256}"
 
 
 def _fill(given: tuple[Incoming, Iterable[bytes]]) -> None:
