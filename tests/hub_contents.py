@@ -42,7 +42,7 @@ def serving(
             # As servers that raise from `send` when the client has left: nobody needs to wait for that.
             await inner({**scope, "asgi": {"version": "3.0", "spec_version": "2.4"}}, receive, send)
 
-        yield ContentServer(app=app, hub=hub, downloads=inner.app.app.state.downloads)
+        yield ContentServer(app=app, hub=hub, downloads=inner.app.app.app.state.downloads)
         hub.database.close()
 
 

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parent.parent)  # where the modules lie that all of bench/ shares
 
+from hub import report
 from hub.catalogue import OLD, fill
 from hub.cluster import cluster
 from hub.ours import started
@@ -181,19 +182,6 @@ def _tenth(server: Server, path: str) -> str:
     return path
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """The figures as Markdown."""
-    small, large = found["sizes"][0], found["sizes"][-1]
-    lines = [f"| {found['database']} | {small:,}, ms | {large:,}, ms | ratio |", "|---|---|---|---|"]
-    for name, it in found["queries"].items():
-        spread = f"{it['ratio']:.2f} ({it['least']:.2f}–{it['most']:.2f})"
-        first, last = it["milliseconds"][0], it["milliseconds"][-1]
-        lines.append(
-            f"| {name} | {first:.2f} (of {it['listed'][0]}) | {last:.2f} (of {it['listed'][-1]}) | {spread} |"
-        )
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Lists among 100 repositories and among 100,000.")
     parser.add_argument("--postgres", action="store_true", help="in a PostgreSQL of its own, not in SQLite")
@@ -201,7 +189,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="figures for programs")
     given = parser.parse_args()
     found = measure(postgres=given.postgres, rounds=given.rounds)
-    print(json.dumps(found, indent=1) if given.json else table(found))
+    print(json.dumps(found, indent=1) if given.json else "\n".join(report.listing(found)))
 
 
 if __name__ == "__main__":

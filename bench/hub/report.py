@@ -21,6 +21,7 @@ AGAIN: Final = Goal(what="bytes sent by a second push, of the file's", bound=0.0
 PAGE: Final = Goal(
     what="first page with 100,000 repositories, times that with 100", bound=3.0, most=True, form=".2f"
 )
+LISTS: Final = Goal(what="first page, times what it takes with fewer", bound=3.0, most=True, form=".2f")
 
 RATIOS: Final = (
     (PUSH, "copy", "push_xet"),
@@ -47,7 +48,17 @@ def verdicts(results: Record) -> list[Verdict]:
     for record in results["second_pushes"]:
         share = Spread.of([record["sent"] / record["size"]])
         found.append(Verdict(goal=AGAIN, where=record["edit"], spread=share))
+    if results["listing"]:
+        found.append(_worst(results["listing"]))
     return found
+
+
+def _worst(lists: Record) -> Verdict:
+    """Of all lists, the one that suffers most from many repositories."""
+    name, one = max(lists["queries"].items(), key=lambda item: item[1]["ratio"])
+    where = f"{lists['sizes'][-1]:,} repositories, not {lists['sizes'][0]:,}: worst of all, {name}"
+    spread = Spread(middle=one["ratio"], least=one["least"], most=one["most"])
+    return Verdict(goal=LISTS, where=where, spread=spread)
 
 
 def _of_case(case: Record) -> Iterable[Verdict]:
@@ -72,6 +83,8 @@ def page(results: Record) -> list[str]:
     for case in results["cases"]:
         title = case["title"][0].upper() + case["title"][1:]
         lines += ["", f"### {title}", "", *_figures(case)]
+    if results["listing"]:
+        lines += ["", "### Lists", "", *listing(results["listing"])]
     return lines
 
 
@@ -122,3 +135,18 @@ def _figures(case: Record) -> list[str]:
 def _cpu(rounds: Sequence[Record], name: str, key: str) -> str:
     values = [figures[name][key] for figures in rounds if key in figures[name]]
     return f"{median(values):.2f}" if values else ""
+
+
+def listing(found: Record) -> list[str]:
+    """The figures of lists: for each query, how long its first page took, and of how many repositories."""
+    small, large = found["sizes"][0], found["sizes"][-1]
+    rows = [
+        (
+            name,
+            f"{it['milliseconds'][0]:.2f} (of {it['listed'][0]})",
+            f"{it['milliseconds'][-1]:.2f} (of {it['listed'][-1]})",
+            f"{it['ratio']:.2f} ({it['least']:.2f}–{it['most']:.2f})",
+        )
+        for name, it in found["queries"].items()
+    ]
+    return table((found["database"], f"{small:,}, ms", f"{large:,}, ms", "ratio"), rows)

@@ -1,4 +1,4 @@
-"""The Hub, measured: pushes against `cp` + `sha256sum`, pulls against nginx, side by side in one run.
+"""The Hub, measured: pushes against `cp` + `sha256sum`, pulls against nginx, and lists, in one run.
 
 Writes bench/hub_results.json and its tables in docs/benchmarks.md when the run was a whole one on a quiet
 machine (or with --write); else only prints them. It needs about 6 GiB of disk for as long as it runs.
@@ -20,7 +20,7 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).parent.parent))  # where the modules lie that all of bench/ shares
 
 import machine
-from hub import data, report
+from hub import data, listing, report
 from hub.clients import TurnFailed
 from hub.peer import PROGRAM, nginx
 from hub.turns import round_of, second_pushes
@@ -35,6 +35,7 @@ PAGE: Final = ROOT / "docs" / "benchmarks.md"
 PACKAGES: Final = (
     "lanza", "huggingface_hub", "hf-xet", "uvicorn", "uvloop", "fastapi", "pygit2", "sqlalchemy", "blake3",
 )  # fmt: skip
+QUICK_LISTS: Final[dict[str, Any]] = {"rounds": 1, "sizes": (100, 1000)}
 
 
 def arguments() -> argparse.Namespace:
@@ -42,8 +43,8 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="one round of 64 MiB: to see that it works")
-    parser.add_argument("--rounds", type=int, default=5, help="of turns (5)")
-    parser.add_argument("--only", choices=[case.name for case in data.WHOLE], help="one kind of repository")
+    parser.add_argument("--rounds", type=int, default=4, help="of turns (4)")
+    parser.add_argument("--only", choices=[case.name for case in data.WHOLE], help="one repository, no lists")
     parser.add_argument("--force", action="store_true", help="run although the machine is busy")
     parser.add_argument(
         "--write", action="store_true", help="write results and page whatever kind of run it is"
@@ -87,6 +88,7 @@ def _measure(given: argparse.Namespace, *, busy: bool) -> dict[str, Any]:
             say(f"round {number + 1} of {rounds}")
             for made in cases:
                 records[made.case.name].append(round_of(number, made, WORK, peer))
+    lists = None if given.only else listing.measure(WORK / "listing", **(QUICK_LISTS if given.quick else {}))
     again = [it for made in cases if made.case.files == 1 for it in second_pushes(made, WORK)]
     shutil.rmtree(WORK / "data")
     return {
@@ -97,6 +99,7 @@ def _measure(given: argparse.Namespace, *, busy: bool) -> dict[str, Any]:
         "rounds": rounds,
         "cases": [_case(made.case, records[made.case.name]) for made in cases],
         "second_pushes": again,
+        "listing": lists,
         "stolen_seconds": machine.stolen() - stolen,
         "took_seconds": round(time.monotonic() - begun),
     }

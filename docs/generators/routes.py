@@ -12,7 +12,6 @@ from fastapi import APIRouter
 from starlette.routing import compile_path
 
 from lanza.hub import pages
-from lanza.hub.api.xet import others
 from lanza.server.app import ROUTERS, nothing
 
 SAMPLES: Mapping[str, str] = {
@@ -29,7 +28,6 @@ SAMPLES: Mapping[str, str] = {
 
 
 _FIXED = frozenset({*SAMPLES.values(), "data", "x", "models", "datasets", "spaces", "datasets/", "spaces/"})
-_REFUSALS = (nothing, others)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,7 @@ def routes() -> list[Route]:
         for router in ROUTERS
         if router is not pages.router
         for path, methods, endpoint in _found(router, "")
-        if endpoint not in _REFUSALS
+        if endpoint is not nothing
         for method in sorted(methods)
     ]
 

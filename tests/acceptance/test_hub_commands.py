@@ -49,7 +49,7 @@ def told(*arguments: str | Path, code: int = 0) -> Any:
 
 def blob(data: Path, content: bytes) -> Path:
     sha256 = hashlib.sha256(content).hexdigest()
-    return data / "blobs" / sha256[:2] / sha256[2:4] / sha256
+    return data / "blobs" / sha256[:2] / sha256
 
 
 def content(number: int) -> bytes:
@@ -168,7 +168,7 @@ def pass_days(data: Path) -> None:
         connection.execute("DELETE FROM hub_state WHERE name LIKE 'xet_used:%'")
     connection.close()
     long_ago = time.time() - 30 * 24 * 3600
-    for path in data.glob("blobs/??/??/*"):
+    for path in data.glob("blobs/??/*"):
         os.utime(path, (long_ago, long_ago))
 
 

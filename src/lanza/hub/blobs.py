@@ -123,6 +123,11 @@ class BlobStore:
         found = self._shelf.find(key_of(sha256))
         return found.size if found else None
 
+    @property
+    def local(self) -> bool:
+        """Whether blobs are files here."""
+        return isinstance(self._shelf, Folder)
+
     def path(self, sha256: str) -> Path | None:
         """The file itself, when the shelf is a folder that has it."""
         path = self._shelf.path(key_of(sha256))
@@ -159,7 +164,8 @@ class BlobStore:
 
 
 def key_of(sha256: str) -> str:
-    return f"{BLOBS}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+    # One level of folders: with two, nearly every blob would need a folder of its own made and synced.
+    return f"{BLOBS}/{sha256[:2]}/{sha256}"
 
 
 def _fill(given: tuple[Incoming, Iterable[bytes]]) -> None:

@@ -41,8 +41,11 @@ MOST_COPIED: Final = 256 * 2**20
 """The largest pickle that is brought here to be scanned, when large files are kept elsewhere."""
 
 MOST_FINDINGS: Final = 1000
-AT_ONCE: Final = 200
-"""Files that one process scans."""
+AT_ONCE: Final = 1000
+"""Files that one process scans: to start it costs as much as some hundred of them."""
+
+BROUGHT_AT_ONCE: Final = 50
+"""The same, where files have to be brought here first, which takes room."""
 
 LEVELS: Final = ("unsafe", "suspicious", "caution")
 UNFINISHED: Final = "unfinished"
@@ -145,8 +148,9 @@ class Look:
         """The findings. When there was too little time, one of them says where the next look begins."""
         found: list[Finding] = []
         files = sorted(files, key=_turn)
-        for start in range(0, len(files), AT_ONCE):
-            some = files[start : start + AT_ONCE]
+        at_once = AT_ONCE if self._blobs.local else BROUGHT_AT_ONCE
+        for start in range(0, len(files), at_once):
+            some = files[start : start + at_once]
             done = self._at_some(some, found)
             if done < len(some):
                 found.append(_unfinished(some[done].path, len(files) - start - done))
@@ -161,9 +165,9 @@ class Look:
             for number, file in enumerate(files):
                 if time.monotonic() > self._until:
                     break
-                place = Path(folder, f"{number}{PurePosixPath(file.path).suffix}")
-                found += self._read(file, place)
-                if place.exists():
+                findings, place = self._read(file, Path(folder, str(number)))
+                found += findings
+                if place is not None:
                     places[number] = place
                 done = number + 1
             suspects = [Suspect(name=files[number].path, path=place) for number, place in places.items()]
@@ -173,12 +177,20 @@ class Look:
             found += _judged(files[number].path, verdict)
         return numbers[len(verdicts)] if len(verdicts) < len(numbers) else done
 
-    def _read(self, file: Entry, place: Path) -> Iterator[Finding]:
-        """Search a text at once; lay what is to be scanned at `place`."""
+    def _read(self, file: Entry, aside: Path) -> tuple[list[Finding], Path | None]:
+        """Search a text at once. What is to be scanned gets a place: `aside`, or where it lies already."""
         content = self._start(file, MOST_TEXT if file.lfs is None else _SAMPLE)
-        if _by_name(file.path) or _PICKLE.match(content):
-            yield from self._lay(file, place)
-        if not is_text(content[:_SAMPLE]) or PurePosixPath(file.path).suffix.lower() == SAFETENSORS:
+        found = list(self._secrets(file, content))
+        if not (_by_name(file.path) or _PICKLE.match(content)):
+            return found, None
+        if self._is_too_large(file):
+            too_large = f"it has more than {MOST_COPIED >> 20} MiB, which is too much to be scanned here."
+            found.append(Finding(path=file.path, level="caution", kind="pickle", message=too_large))
+            return found, None
+        return found, self._place(file, aside)
+
+    def _secrets(self, file: Entry, content: bytes) -> Iterator[Finding]:
+        if not is_text(content[:_SAMPLE]) or _is_safetensors(file):
             return
         text = content if file.lfs is None else self._start(file, MOST_TEXT)
         for secret in find_secrets(text):
@@ -197,22 +209,29 @@ class Look:
             return b""
         return b"".join(self._blobs.read(file.lfs.sha256, 0, min(most, file.lfs.size)))
 
-    def _lay(self, file: Entry, place: Path) -> Iterator[Finding]:
-        """Let `place` be the file. One that is too large to be brought here is a finding."""
+    def _is_too_large(self, file: Entry) -> bool:
+        """Whether a file is not here, and too large to be brought. Of safetensors only the header is."""
+        return (
+            file.lfs is not None
+            and not self._blobs.local
+            and not _is_safetensors(file)
+            and file.lfs.size > MOST_COPIED
+        )
+
+    def _place(self, file: Entry, aside: Path) -> Path | None:
+        """Where a file can be read: its blob, or what is laid at `aside`. None when it is not here."""
         if file.lfs is None:
-            place.write_bytes(self._content(file.oid))
+            aside.write_bytes(self._content(file.oid))
         elif not self._blobs.has(file.lfs.sha256):
-            return
+            return None
         elif (local := self._blobs.path(file.lfs.sha256)) is not None:
-            place.symlink_to(local.absolute())
-        elif place.suffix.lower() == SAFETENSORS:
-            self._lay_header(file.lfs, place)
-        elif file.lfs.size <= MOST_COPIED:
-            with place.open("wb") as copy:
-                copy.writelines(self._blobs.read(file.lfs.sha256))
+            return local.absolute()
+        elif _is_safetensors(file):
+            self._lay_header(file.lfs, aside)
         else:
-            too_large = f"it has more than {MOST_COPIED >> 20} MiB, which is too much to be scanned here."
-            yield Finding(path=file.path, level="caution", kind="pickle", message=too_large)
+            with aside.open("wb") as copy:
+                copy.writelines(self._blobs.read(file.lfs.sha256))
+        return aside
 
     def _lay_header(self, lfs: Lfs, place: Path) -> None:
         """A file as long as the weights, with their header and holes for the rest."""
@@ -222,6 +241,10 @@ class Look:
             start += b"".join(self._blobs.read(lfs.sha256, 8, 8 + length))
         place.write_bytes(start)
         os.truncate(place, lfs.size)
+
+
+def _is_safetensors(file: Entry) -> bool:
+    return PurePosixPath(file.path).suffix.lower() == SAFETENSORS
 
 
 def _judged(path: str, verdict: Verdict) -> Iterator[Finding]:

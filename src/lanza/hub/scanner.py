@@ -66,7 +66,7 @@ TOO_MUCH: Final = Verdict(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suspect:
-    """A file to look at: its name in the repository, and where it lies, with the same suffix."""
+    """A file to look at: its name in the repository, and where it lies."""
 
     name: str
     path: Path
@@ -132,7 +132,7 @@ def verdict_on(name: str, path: Path) -> Verdict:
             if problems
             else Verdict()
         )
-    found = scan_pickle(path)
+    found = scan_pickle(path, suffix=PurePosixPath(name).suffix)
     if found.failure and found.is_pickle and not found.dangerous:
         why = found.failure.replace(str(path), name)
         return Verdict(

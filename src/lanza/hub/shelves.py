@@ -1,6 +1,6 @@
 """Where objects lie: a folder, or a bucket of an object store.
 
-A shelf takes finished files and gives them back in pieces, by keys like `blobs/ab/cd/abcd...`. What lies on
+A shelf takes finished files and gives them back in pieces, by keys like `blobs/ab/abcd...`. What lies on
 it is whole and never changes; `put` of the same key again brings the same bytes. It knows nothing of hashes.
 """
 

@@ -95,15 +95,19 @@ class Scan:
         return self.is_pickle and not self.dangerous and not self.unknown and self.failure is None
 
 
-def scan(path: Path) -> Scan:
-    """What this file would do when unpickled. It is not unpickled, and nothing is raised."""
-    from picklescan.scanner import SafetyLevel, scan_file_path
+def scan(path: Path, *, suffix: str | None = None) -> Scan:
+    """What this file would do when unpickled. It is not unpickled, and nothing is raised.
+
+    How it is read depends on the suffix of its name: `suffix`, for one that lies at a path without it.
+    """
+    from picklescan.scanner import SafetyLevel, scan_bytes
 
     if _starts_with(path, (_SEVEN_ZIP,)):
         return Scan(failure="it is a 7z archive")
     with _overheard() as skipped:
         try:
-            result = scan_file_path(str(path))
+            with path.open("rb") as file:
+                result = scan_bytes(file, str(path), path.suffix if suffix is None else suffix)
         except _UNREADABLE as problem:
             return Scan(failure=f"{type(problem).__name__}: {problem}"[:200])
     names = {

@@ -122,7 +122,9 @@ def application(hub: Hub, settings: ServerSettings, platforms: Mapping[str, Plat
         inner.include_router(router, tags=[tag])
     inner.state.metrics = Metrics(lambda: holdings(hub))
     edge = Edge(
-        _with_upstream(inner, hub, settings), authenticate=authenticator.principal, proxies=settings.proxies
+        xet.WriteOnly(_with_upstream(inner, hub, settings)),
+        authenticate=authenticator.principal,
+        proxies=settings.proxies,
     )
     return Counted(edge, inner.state.metrics, proxies=settings.proxies)
 

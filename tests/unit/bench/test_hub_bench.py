@@ -161,6 +161,7 @@ def results(**changes: Any) -> dict[str, Any]:
             {"edit": "changed", "sent": 49, "size": 1000},
             {"edit": "rewritten", "sent": 51, "size": 1000},
         ],
+        "listing": None,
         **changes,
     }
 
@@ -182,6 +183,30 @@ def test_speeds_are_compared_within_a_round(bench: Any) -> None:
 def test_what_a_second_push_sends_is_held_against_the_file(bench: Any) -> None:
     said = {it.where: it.met for it in bench("hub.report").verdicts(results())}
     assert (said["changed"], said["rewritten"]) == (True, False)
+
+
+def test_of_lists_the_worst_is_held_against_the_goal(bench: Any) -> None:
+    def query(ratio: float) -> dict[str, Any]:
+        return {
+            "milliseconds": [1, ratio],
+            "listed": [5, 9],
+            "ratio": ratio,
+            "least": ratio,
+            "most": ratio + 1,
+        }
+
+    queries = {"a tag": query(1.2), "a name": query(3.5), "all": query(2.0)}
+    given = results(listing={"sizes": [100, 100_000], "database": "SQLite", "queries": queries})
+    worst = bench("hub.report").verdicts(given)[-1]
+    assert worst.row == (
+        "100,000 repositories, not 100: worst of all, a name",
+        "first page, times what it takes with fewer",
+        "≤ 3.00",
+        "3.50 (3.50–4.50)",
+        "**no**",
+    )
+    page = "\n".join(bench("hub.report").page(given))
+    assert "| a tag | 1.00 (of 5) | 1.20 (of 9) | 1.20 (1.20–2.20) |" in page
 
 
 def test_the_page_has_every_turn_and_names_what_was_missed(bench: Any) -> None:

@@ -53,8 +53,8 @@ def test_the_server_knows_every_query(bench: Any, tmp_path: Path) -> None:
 def test_the_table_has_the_medians_and_the_spread(bench: Any) -> None:
     it = {"milliseconds": [2.0, 5.0], "listed": [3, 100], "ratio": 2.5, "least": 2.1, "most": 2.75}
     found = {"sizes": [100, 100_000], "database": "SQLite", "queries": {"a tag": it}}
-    assert bench("hub.listing").table(found).splitlines() == [
+    assert bench("hub.report").listing(found) == [
         "| SQLite | 100, ms | 100,000, ms | ratio |",
-        "|---|---|---|---|",
+        "| --- | --- | --- | --- |",
         "| a tag | 2.00 (of 3) | 5.00 (of 100) | 2.50 (2.10–2.75) |",
     ]

@@ -23,7 +23,7 @@ class Evil:
 
 
 def lay(folder: Path, name: str, content: bytes) -> Suspect:
-    path = folder / f"{len(list(folder.iterdir()))}{Path(name).suffix}"
+    path = folder / str(len(list(folder.iterdir())))
     path.write_bytes(content)
     return Suspect(name=name, path=path)
 

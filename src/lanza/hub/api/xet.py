@@ -18,8 +18,10 @@ from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lanza.auth.principal import Principal, Scope
+from lanza.auth import principal
+from lanza.auth.principal import Principal
 from lanza.errors import BadRequest, Conflict, Forbidden, NotFound, PayloadTooLarge, Unauthorized
 from lanza.hub.access import find_repo
 from lanza.hub.api.dependencies import CallerDep, HubDep, NameDep, OriginDep, read_body
@@ -38,6 +40,7 @@ MOST_XORB: Final = 80 * 2**20
 MOST_SHARD: Final = 160 * 2**20
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_TAKEN: Final = re.compile(r"/cas/[^/]+/(v1/)?(xorbs|shards|telemetry)(/|$)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +73,7 @@ def write_token(
 
 def _issue(hub: Hub, caller: Principal, name: RepoName) -> Ticket:
     with hub.database.writing() as session:
-        repo = find_repo(session, caller, name, scope=Scope.WRITE)
+        repo = find_repo(session, caller, name, scope=principal.Scope.WRITE)
         assert caller.account_id is not None  # nobody else may write
         mine = store.open_store(session, caller.account_id)
         return Ticket(account=caller.account_id, repo=repo.id, store=mine)
@@ -104,10 +107,20 @@ async def telemetry() -> Response:
     return Response(status_code=200)
 
 
-@router.api_route("/cas/{rest:path}", methods=["GET", "HEAD", "POST", "PUT"], include_in_schema=False)
-async def others(rest: str) -> Response:
-    """What clients ask for and can do without, as they do on a 404: known chunks, grants, newer versions."""
-    raise NotFound("this server takes xorbs and shards, and has nothing else at this address.")
+class WriteOnly:
+    """Wraps `app`, and says at once that there is nothing at all other addresses below `/cas`.
+
+    What clients ask for there they can do without: known chunks, grants, newer versions. They ask it once for
+    every file and more, so these requests come before all that others go through.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/cas/") and not _TAKEN.match(scope["path"]):
+            raise NotFound("this server takes xorbs and shards, and has nothing else at this address.")
+        await self.app(scope, receive, send)
 
 
 def _check(request: Request, hub: Hub, store_id: str) -> Ticket:
