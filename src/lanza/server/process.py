@@ -23,6 +23,7 @@ from lanza.errors import UsageError
 from lanza.server.app import application
 from lanza.server.folder import DataFolder, open_hub, renew_admin_token
 from lanza.server.settings import ServerSettings
+from lanza.writes import Protocol
 
 Announce = Callable[[str], None]
 
@@ -107,7 +108,7 @@ class _Server(uvicorn.Server):
 def _config(app: ASGIApp, settings: ServerSettings) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         proxy_headers=False,
