@@ -133,23 +133,6 @@ class Point(Base):
     cost: Mapped[float] = mapped_column(default=0.0)
 
 
-class Deed(Base):
-    """An entry of the audit log: who did what to what. The server never changes or removes one."""
-
-    __tablename__ = "audit"
-    __table_args__ = ({"sqlite_autoincrement": True},)
-
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    at: Mapped[datetime] = mapped_column(index=True)
-    who: Mapped[str]  # account, or "lanza" for the server itself
-    token: Mapped[str] = mapped_column(default="")
-    what: Mapped[str]  # endpoint.create, endpoint.pause, ...
-    target: Mapped[str] = mapped_column(index=True)
-    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    request_id: Mapped[str] = mapped_column(default="")
-    address: Mapped[str] = mapped_column(default="")
-
-
 class Lease(Base):
     """Who does what only one may do, until when."""
 

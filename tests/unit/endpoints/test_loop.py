@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from endpoint_world import World
+from lanza.auth import audit
 from lanza.endpoints import store, usage
 from lanza.endpoints.notices import Event
 from lanza.endpoints.spec import Budget
@@ -154,6 +155,9 @@ def test_a_budget_pauses_it_after_a_warning(world: World) -> None:
     assert world.endpoint.state == State.PAUSED
     assert "0.10 of 0.10 dollars are spent" in world.endpoint.message
     assert [it.event for it in world.notices] == [Event.BUDGET_WARNING, Event.BUDGET_REACHED]
+    with world.database.reading() as session:
+        deeds = audit.entries(session, audit.Filter())
+    assert [(it.who, it.what, it.target) for it in deeds] == [("lanza", "endpoint.pause", "ana/becas")]
     world.pass_time(5)
     assert world.platform.running == []
     with world.database.reading() as session:
