@@ -57,6 +57,10 @@ def up(
         str,
         typer.Option(metavar="TIME", help="Remove what nobody needs so often: 12h, 1d, 1w. 0 is never."),
     ] = "1d",
+    webhooks_to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Internal network that webhooks may be sent to; may be repeated."),
+    ] = None,
     drain: Annotated[float, typer.Option(min=1, help="Seconds for the last requests when stopped.")] = 30,
 ) -> None:
     """Start the server: a Hub that huggingface_hub, transformers and git push to and pull from."""
@@ -82,6 +86,7 @@ def up(
         refused=kinds(refuse),
         upstream=None if no_upstream else upstream or PUBLIC_HUB,
         collect_every=None if collect_every == "0" else duration(collect_every, "--collect-every"),
+        webhooks_to=networks(webhooks_to or [], "--webhooks-to"),
         drain=drain,
     )
     _log_to_stderr()

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from lanza.auth import accounts
+from lanza.auth import accounts, audit
 from lanza.auth.principal import Principal, Scope
 from lanza.database import Database
 from lanza.endpoints import store
@@ -38,7 +38,7 @@ class View:
 
 
 class Control:
-    """`nudge` has the loop look at once."""
+    """`nudge` has the loop look at once. `webhook_secret` is what an endpoint's webhooks are signed with."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Control:
         repositories: Repositories,
         maker: Maker,
         nudge: Callable[[], None],
+        webhook_secret: Callable[[str], str],
     ) -> None:
         self.database = database
         self.platforms = platforms
@@ -56,6 +57,7 @@ class Control:
         self._vault = vault
         self._maker = maker
         self._nudge = nudge
+        self._webhook_secret = webhook_secret
 
     # Looking
 
@@ -76,6 +78,12 @@ class Control:
         caller.require(Scope.CALL, namespace, name)
         with self.database.reading() as session:
             return list(store.revisions(session, store.get(session, namespace, name)))
+
+    def webhook(self, caller: Principal, namespace: str, name: str) -> tuple[str | None, str]:
+        """Where notices go, and the secret that they are signed with; for those who may manage it."""
+        caller.require(Scope.MANAGE, namespace, name)
+        view = self.get(caller, namespace, name)
+        return view.spec.webhook, self._webhook_secret(f"{view.endpoint.namespace}/{view.endpoint.name}")
 
     def hardware(self, caller: Principal, namespace: str) -> list[Instance]:
         """All that there is for endpoints of this namespace."""
@@ -101,6 +109,7 @@ class Control:
             endpoint = store.create(
                 session, self._vault, owner, making, by=caller.name, serverless=serverless
             )
+            _note(session, caller, "create", endpoint, tree)
             view = _view(session, endpoint)
         self._nudge()
         return view
@@ -126,7 +135,7 @@ class Control:
                 raise Conflict(f"{endpoint.key} was changed by somebody else just now: look, and try again.")
             store.change(session, self._vault, endpoint, making, by=caller.name)
 
-        return self._do(caller, namespace, name, do)
+        return self._do(caller, namespace, name, "update", do, change)
 
     def rollback(self, caller: Principal, namespace: str, name: str, to: int | None = None) -> View:
         """Make replicas of what an earlier revision was made of; None is the one before. How many there are,
@@ -137,28 +146,35 @@ class Control:
             making = store.made_again(session, self._vault, endpoint, earlier)
             store.change(session, self._vault, endpoint, making, by=caller.name)
 
-        return self._do(caller, namespace, name, do)
+        return self._do(caller, namespace, name, "rollback", do, {"to": to})
 
     def pause(self, caller: Principal, namespace: str, name: str) -> View:
-        return self._do(caller, namespace, name, store.pause)
+        return self._do(caller, namespace, name, "pause", store.pause)
 
     def resume(self, caller: Principal, namespace: str, name: str) -> View:
         """BadRequest, in words that clients look for, when it runs already."""
-        return self._do(caller, namespace, name, store.resume)
+        return self._do(caller, namespace, name, "resume", store.resume)
 
     def scale_to_zero(self, caller: Principal, namespace: str, name: str) -> View:
-        return self._do(caller, namespace, name, store.scale_to_zero)
+        return self._do(caller, namespace, name, "scale-to-zero", store.scale_to_zero)
 
     def delete(self, caller: Principal, namespace: str, name: str) -> None:
-        self._do(caller, namespace, name, store.remove)
+        self._do(caller, namespace, name, "remove", store.remove)
 
     def _do(
-        self, caller: Principal, namespace: str, name: str, how: Callable[[Session, Endpoint], object]
+        self,
+        caller: Principal,
+        namespace: str,
+        name: str,
+        what: str,
+        how: Callable[[Session, Endpoint], object],
+        details: Mapping[str, Any] | None = None,
     ) -> View:
         caller.require(Scope.MANAGE, namespace, name)
         with self.database.writing() as session:
             endpoint = store.get(session, namespace, name)
             how(session, endpoint)
+            _note(session, caller, what, endpoint, details)
             session.flush()
             view = _view(session, endpoint)
         self._nudge()
@@ -174,6 +190,23 @@ class Control:
             secrets=store.secrets_of(self._vault, endpoint, revision),
             warning=revision.warning,
         )
+
+
+def _note(
+    session: Session,
+    caller: Principal,
+    what: str,
+    endpoint: Endpoint,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    audit.note(
+        session,
+        who=caller.name,
+        token=caller.token_name,
+        what=f"endpoint.{what}",
+        target=f"{endpoint.namespace}/{endpoint.name}",
+        details=details,
+    )
 
 
 def _view(session: Session, endpoint: Endpoint) -> View:

@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from lanza.auth.signing import load_key
@@ -18,6 +19,7 @@ from lanza.endpoints.notices import Notice
 from lanza.endpoints.platform import Platform
 from lanza.endpoints.reconcile import Reconciler
 from lanza.endpoints.secrets import Vault
+from lanza.endpoints.webhooks import Webhooks, secret_of
 from lanza.hub.hub import Hub
 from lanza.server.folder import DataFolder
 from lanza.server.leader import lead
@@ -38,7 +40,9 @@ class Endpoints:
         self._hub = hub
         self._platforms = platforms
         folder = DataFolder(path=settings.data)
-        self._vault = Vault(load_key(folder.key))
+        key = load_key(folder.key)
+        self._vault = Vault(key)
+        self._webhooks = Webhooks(key, allowed=settings.webhooks_to)
         repositories = HubRepositories(hub)
         self._pantry = FolderPantry(hub, folder.models)
         self._reconciler: Reconciler | None = None
@@ -54,6 +58,7 @@ class Endpoints:
                 rehearse=settings.rehearse,
             ),
             nudge=self.nudge,
+            webhook_secret=partial(secret_of, key),
         )
 
     def nudge(self) -> None:
@@ -70,6 +75,7 @@ class Endpoints:
         finally:
             leading.cancel()
             await asyncio.gather(leading, return_exceptions=True)
+            await self._webhooks.close()
             for platform in self._platforms.values():
                 await platform.close()
 
@@ -79,7 +85,7 @@ class Endpoints:
             vault=self._vault,
             platforms=self._platforms,
             pantry=self._pantry,
-            notify=_log,
+            notify=self._tell,
             changed=lambda number: None,
         )
         try:
@@ -97,6 +103,6 @@ class Endpoints:
                 log.exception("model folders could not be tidied up; the next try is in %g s", TIDY_EVERY)
             await asyncio.sleep(TIDY_EVERY)
 
-
-def _log(notice: Notice) -> None:
-    log.warning("%s: %s: %s", notice.endpoint, notice.event, notice.message)
+    def _tell(self, notice: Notice) -> None:
+        log.warning("%s: %s: %s", notice.endpoint, notice.event, notice.message)
+        self._webhooks.send(notice)

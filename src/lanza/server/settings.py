@@ -28,7 +28,8 @@ class ServerSettings:
     the last requests get.
 
     `endpoints` says whether there are any. `rehearse`: hardware that is not here is replaced by this machine;
-    `commands` are programs that endpoints of anybody may run.
+    `commands` are programs that endpoints of anybody may run. `webhooks_to` are internal networks where
+    webhooks may go.
     """
 
     data: Path
@@ -47,6 +48,7 @@ class ServerSettings:
     endpoints: bool = True
     rehearse: bool = False
     commands: Sequence[str] = ()
+    webhooks_to: Sequence[Network] = ()
 
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -75,12 +77,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def networks(given: Sequence[str]) -> tuple[Network, ...]:
+def networks(given: Sequence[str], option: str = "--behind-proxy") -> tuple[Network, ...]:
     """`10.0.0.0/8` or single addresses, as networks. UsageError."""
     try:
         return tuple(ip_network(one) for one in given)
     except ValueError as error:
-        raise UsageError(f"--behind-proxy wants a network like 10.0.0.0/8: {error}.") from error
+        raise UsageError(f"{option} wants a network like 10.0.0.0/8: {error}.") from error
 
 
 def kinds(given: str | None) -> frozenset[str]:

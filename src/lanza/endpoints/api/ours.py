@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from lanza.auth.api.dependencies import json_body
 from lanza.auth.principal import Scope
@@ -74,6 +74,13 @@ def roll_endpoint_back(
 ) -> Response:
     """Go back to what an earlier revision was made of."""
     return answer(control.rollback(caller, namespace, name, back.to), server)
+
+
+@router.get("/endpoints/{namespace}/{name}/webhook")
+def endpoint_webhook(control: ControlDep, caller: CallerDep, namespace: str, name: str) -> Response:
+    """Where notices go, and the secret with which `X-Lanza-Signature` is made."""
+    url, secret = control.webhook(caller, namespace, name)
+    return JSONResponse({"url": url, "secret": secret}, headers={"Cache-Control": "no-store"})
 
 
 @router.get("/endpoints/{namespace}/{name}/usage")
