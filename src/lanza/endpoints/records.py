@@ -119,7 +119,7 @@ class WorkerLoad(Base):
 
 
 class Point(Base):
-    """A minute of an endpoint, for charts. Old ones are removed (`usage.KEEP_POINTS`)."""
+    """A minute of an endpoint, for charts. Old ones are removed (`points.KEEP_POINTS`)."""
 
     __tablename__ = "endpoint_points"
 

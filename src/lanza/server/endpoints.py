@@ -12,6 +12,8 @@ from functools import partial
 from typing import Final
 
 from lanza.auth.signing import load_key
+from lanza.database import now
+from lanza.endpoints import points
 from lanza.endpoints.control import Control
 from lanza.endpoints.lease import Lease
 from lanza.endpoints.making import Maker
@@ -99,9 +101,14 @@ class Endpoints:
         while True:
             try:
                 await asyncio.to_thread(self._pantry.tidy)
+                await asyncio.to_thread(self._forget_points)
             except Exception:
-                log.exception("model folders could not be tidied up; the next try is in %g s", TIDY_EVERY)
+                log.exception("what is old could not be tidied up; the next try is in %g s", TIDY_EVERY)
             await asyncio.sleep(TIDY_EVERY)
+
+    def _forget_points(self) -> None:
+        with self._hub.database.writing() as session:
+            points.forget_old(session, now())
 
     def _tell(self, notice: Notice) -> None:
         log.warning("%s: %s: %s", notice.endpoint, notice.event, notice.message)
