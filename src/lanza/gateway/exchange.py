@@ -12,6 +12,7 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any, Final
 
 from lanza.auth.principal import ANONYMOUS, Principal
@@ -22,6 +23,9 @@ from lanza.gateway.metrics import EndpointMetrics
 
 LOOK_AFTER: Final = 0.05
 """Seconds until a client is watched."""
+LINGER_BYTES: Final = 64 * 2**20
+LINGER_SECONDS: Final = 2.0
+"""How much of a body that was refused is read and thrown away, so that its sender gets to see the answer."""
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:=-]{1,128}")
 
@@ -154,6 +158,16 @@ class Exchange:
             self.whole = not more
             if chunk:
                 yield chunk
+
+    async def linger(self) -> None:
+        """Read on for a while: closing at once would reset the connection before the answer is seen."""
+        left = LINGER_BYTES
+        with suppress(ClientGone, BadRequest, TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while left > 0 and not self.whole:
+                    part, more = await self._part()
+                    left -= max(1, len(part))
+                    self.whole = not more
 
     def watch(self) -> None:
         """Cancel this task when the client goes away, and set `gone`. Once the body was read."""
