@@ -7,6 +7,8 @@ The model: a caller, a namespace, a name and a wish. Rights are checked here, tr
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +40,10 @@ class View:
 
 
 class Control:
-    """`nudge` has the loop look at once. `webhook_secret` is what an endpoint's webhooks are signed with."""
+    """`changed` is told the number of an endpoint that was changed, so that the loop looks at once.
+
+    `webhook_secret` is what an endpoint's webhooks are signed with.
+    """
 
     def __init__(
         self,
@@ -48,7 +53,7 @@ class Control:
         platforms: Mapping[str, Platform],
         repositories: Repositories,
         maker: Maker,
-        nudge: Callable[[], None],
+        changed: Callable[[int], None],
         webhook_secret: Callable[[str], str],
     ) -> None:
         self.database = database
@@ -56,7 +61,7 @@ class Control:
         self.repositories = repositories
         self._vault = vault
         self._maker = maker
-        self._nudge = nudge
+        self._changed = changed
         self._webhook_secret = webhook_secret
 
     # Looking
@@ -93,6 +98,28 @@ class Control:
     # Changing
 
     def create(
+        self, caller: Principal, namespace: str, tree: Mapping[str, Any], *, rehearse: bool = False
+    ) -> View:
+        """A new endpoint. BadRequest, RepoNotFound, Forbidden, Conflict say what is wrong with it."""
+        caller.require(Scope.MANAGE, namespace)
+        return self._create(caller, namespace, tree, rehearse=rehearse)
+
+    def for_repository(self, caller: Principal, repository: str) -> int:
+        """The number of the endpoint that calls alone have started for a repository, of this caller.
+
+        It is in their own namespace, and goes when nobody has asked for a while: so it takes the right to
+        call endpoints, and none to manage them.
+        """
+        caller.require(Scope.CALL, caller.name)
+        name = serverless_name(repository)
+        tree = {"name": name, "model": {"repository": repository}}
+        try:
+            return self._create(caller, caller.name, tree, serverless=True).endpoint.id
+        except Conflict:  # another process has just started it
+            with self.database.reading() as session:
+                return store.get(session, caller.name, name).id
+
+    def _create(
         self,
         caller: Principal,
         namespace: str,
@@ -101,8 +128,6 @@ class Control:
         rehearse: bool = False,
         serverless: bool = False,
     ) -> View:
-        """A new endpoint. BadRequest, RepoNotFound, Forbidden, Conflict say what is wrong with it."""
-        caller.require(Scope.MANAGE, namespace)
         making = self._maker.new(caller, tree, rehearse=rehearse)
         with self.database.writing() as session:
             owner = accounts.get(session, namespace)
@@ -111,7 +136,7 @@ class Control:
             )
             _note(session, caller, "create", endpoint, tree)
             view = _view(session, endpoint)
-        self._nudge()
+        self._changed(endpoint.id)
         return view
 
     def update(
@@ -177,7 +202,7 @@ class Control:
             _note(session, caller, what, endpoint, details)
             session.flush()
             view = _view(session, endpoint)
-        self._nudge()
+        self._changed(endpoint.id)
         return view
 
     def _before(self, session: Session, endpoint: Endpoint) -> Before:
@@ -207,6 +232,13 @@ def _note(
         target=f"{endpoint.namespace}/{endpoint.name}",
         details=details,
     )
+
+
+def serverless_name(repository: str) -> str:
+    """The same for the same repository, and unlike what people call endpoints."""
+    plain = re.sub(r"[^a-z0-9]+", "-", repository.rpartition("/")[2].lower()).strip("-")
+    digest = hashlib.sha256(repository.lower().encode()).hexdigest()
+    return f"{plain[:48].strip('-') or 'model'}-{digest[:12]}"
 
 
 def _view(session: Session, endpoint: Endpoint) -> View:

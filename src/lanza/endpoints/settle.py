@@ -195,6 +195,7 @@ def _seen(
         ),
         expires=endpoint.expires_at.timestamp() if endpoint.expires_at else None,
         no_room=memory.no_room(look.at),
+        passing=endpoint.serverless,
     )
 
 
