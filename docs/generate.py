@@ -9,10 +9,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from generators import cli, errors, hub_api, tasks
+from generators import cli, endpoint_spec, errors, hub_api, tasks
 
 REFERENCE = Path(__file__).parent / "reference"
-GENERATORS = {"cli.md": cli, "errors.md": errors, "hub-api.md": hub_api, "tasks.md": tasks}
+GENERATORS = {
+    "cli.md": cli,
+    "endpoint-spec.md": endpoint_spec,
+    "errors.md": errors,
+    "hub-api.md": hub_api,
+    "tasks.md": tasks,
+}
 MARK = "<!-- Written by docs/generate.py from the code: `make docs` writes it anew. -->"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -34,6 +34,9 @@ class FakePlatform:
     orders: dict[str, Order] = field(default_factory=dict)
     sights: dict[str, Sight] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        pass
 
     def offers(self) -> Sequence[Instance]:
         return (SMALL,)

@@ -81,6 +81,7 @@ class FakeConnections:
     """To one replica, by its behaviour. It has what the gateway asks of `Connections`."""
 
     host = b"localhost"
+    kept = 0
 
     def __init__(self, network: Network, address: str) -> None:
         self.network = network
@@ -335,6 +336,8 @@ class GatewayWorld:
         async def receive() -> Any:
             if coming:
                 part = coming.popleft()
+                if part is None:  # the client falls silent
+                    await asyncio.Event().wait()
                 return {"type": "http.request", "body": part, "more_body": bool(coming)}
             await left.wait()
             return {"type": "http.disconnect"}

@@ -26,6 +26,7 @@ from lanza.endpoints.spec import read_spec
 from lanza.endpoints.states import Phase, State
 from lanza.gateway.gateway import Gateway
 from lanza.gateway.settings import GatewaySettings
+from lanza.writes import Protocol
 
 HERE = Instance(
     vendor="lanza", region="local", accelerator="cpu", type="cpu", size="x1", architecture="", cpus=1,
@@ -71,7 +72,7 @@ async def main(folder: Path, port: int, address: str) -> None:
     await gateway.start()
     (folder / "token").write_text(token)
     config = uvicorn.Config(
-        gateway, port=port, http="httptools", ws="none", lifespan="off", access_log=False, log_config=None,
+        gateway, port=port, http=Protocol, ws="none", lifespan="off", access_log=False, log_config=None,
         server_header=False, proxy_headers=False, timeout_keep_alive=75,
     )  # fmt: skip
     await uvicorn.Server(config).serve()

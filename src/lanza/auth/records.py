@@ -74,3 +74,20 @@ class DeviceCode(Base):
     status: Mapped[str]  # "pending", "allowed" or "denied"
     expires_at: Mapped[datetime]
     asked_at: Mapped[datetime | None]
+
+
+class Deed(Base):
+    """An entry of the audit log (`audit.py`). The database refuses to change or remove one."""
+
+    __tablename__ = "audit"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    who: Mapped[str]  # account, or "lanza" for the server itself
+    token: Mapped[str] = mapped_column(default="")
+    what: Mapped[str]  # endpoint.create, endpoint.pause, ...
+    target: Mapped[str] = mapped_column(index=True)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    request_id: Mapped[str] = mapped_column(default="")
+    address: Mapped[str] = mapped_column(default="")

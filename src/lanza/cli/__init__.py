@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from lanza import __version__
+from lanza.cli.audit import audit
 from lanza.cli.backup import backup, restore
 from lanza.cli.convert import convert
 from lanza.cli.doctor import doctor
@@ -51,7 +52,7 @@ VERBS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     MODEL: (doctor, serve, convert),
     HUB: (up, push, pull, ls, rm, policy, backup, restore),
     ENDPOINTS: (deploy, ps, show, logs, costs, scale, update, rollback, pause, resume, hardware),
-    ACCESS: (login, logout, env),
+    ACCESS: (login, logout, env, audit),
 }
 
 for _panel, _verbs in VERBS.items():

@@ -57,20 +57,48 @@ def up(
         str,
         typer.Option(metavar="TIME", help="Remove what nobody needs so often: 12h, 1d, 1w. 0 is never."),
     ] = "1d",
+    webhooks_to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Internal network that webhooks may be sent to; may be repeated."),
+    ] = None,
     drain: Annotated[float, typer.Option(min=1, help="Seconds for the last requests when stopped.")] = 30,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that take requests.")] = 1,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Run on this machine what asks for hardware of elsewhere.")
+    ] = False,
+    internal: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Where private endpoints may be called from; may be repeated."),
+    ] = None,
+    allow_command: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PROGRAM", help="A program that anybody's endpoints may run; may be repeated."),
+    ] = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="Cores that replicas may use; else all of this machine.")
+    ] = None,
+    no_isolation: Annotated[
+        bool, typer.Option("--no-isolation", help="Run models' own code even where nothing confines it.")
+    ] = False,
+    no_endpoints: Annotated[
+        bool, typer.Option("--no-endpoints", help="Be a Hub only: deploy and run nothing.")
+    ] = False,
 ) -> None:
-    """Start the server: a Hub that huggingface_hub, transformers and git push to and pull from."""
+    """Start the server: a Hub to push models to, and endpoints that serve them."""
     from lanza.cli.duration import duration
     from lanza.cli.extras import needs
 
     with needs("server"):
+        from lanza.gateway.settings import LOOPBACK
         from lanza.hub.hub import HubLimits
+        from lanza.server.logs import log_to_stderr
         from lanza.server.process import run
         from lanza.server.settings import PUBLIC_HUB, ServerSettings, kinds, networks
     from lanza.settings import Settings
 
+    home = Settings.read().home
     settings = ServerSettings(
-        data=(data or Settings.read().home / "server").expanduser().absolute(),
+        data=(data or home / "server").expanduser().absolute(),
         host=host,
         port=port,
         tls_cert=tls_cert,
@@ -82,20 +110,21 @@ def up(
         refused=kinds(refuse),
         upstream=None if no_upstream else upstream or PUBLIC_HUB,
         collect_every=None if collect_every == "0" else duration(collect_every, "--collect-every"),
+        webhooks_to=networks(webhooks_to or [], "--webhooks-to"),
         drain=drain,
+        workers=workers,
+        endpoints=not no_endpoints,
+        rehearse=rehearse,
+        commands=tuple(allow_command or ()),
+        internal=networks(internal, "--internal") if internal else LOOPBACK,
+        isolation=not no_isolation,
+        cores=cores,
+        hidden=(home,),
     )
-    _log_to_stderr()
+    log_to_stderr()
     if settings.exposed:
         _warn(settings)
     run(settings, ready=lambda url: _announce(url, settings), new_admin_token=new_admin_token)
-
-
-def _log_to_stderr() -> None:
-    import logging
-
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def _warn(settings: ServerSettings) -> None:

@@ -7,13 +7,15 @@ The model: a caller, a namespace, a name and a wish. Rights are checked here, tr
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from lanza.auth import accounts
+from lanza.auth import accounts, audit
 from lanza.auth.principal import Principal, Scope
 from lanza.database import Database
 from lanza.endpoints import store
@@ -38,7 +40,10 @@ class View:
 
 
 class Control:
-    """`nudge` has the loop look at once."""
+    """`changed` is told the number of an endpoint that was changed, so that the loop looks at once.
+
+    `webhook_secret` is what an endpoint's webhooks are signed with.
+    """
 
     def __init__(
         self,
@@ -48,14 +53,16 @@ class Control:
         platforms: Mapping[str, Platform],
         repositories: Repositories,
         maker: Maker,
-        nudge: Callable[[], None],
+        changed: Callable[[int], None],
+        webhook_secret: Callable[[str], str],
     ) -> None:
         self.database = database
         self.platforms = platforms
         self.repositories = repositories
         self._vault = vault
         self._maker = maker
-        self._nudge = nudge
+        self._changed = changed
+        self._webhook_secret = webhook_secret
 
     # Looking
 
@@ -77,6 +84,12 @@ class Control:
         with self.database.reading() as session:
             return list(store.revisions(session, store.get(session, namespace, name)))
 
+    def webhook(self, caller: Principal, namespace: str, name: str) -> tuple[str | None, str]:
+        """Where notices go, and the secret that they are signed with; for those who may manage it."""
+        caller.require(Scope.MANAGE, namespace, name)
+        view = self.get(caller, namespace, name)
+        return view.spec.webhook, self._webhook_secret(f"{view.endpoint.namespace}/{view.endpoint.name}")
+
     def hardware(self, caller: Principal, namespace: str) -> list[Instance]:
         """All that there is for endpoints of this namespace."""
         caller.require(Scope.CALL, namespace)
@@ -85,6 +98,28 @@ class Control:
     # Changing
 
     def create(
+        self, caller: Principal, namespace: str, tree: Mapping[str, Any], *, rehearse: bool = False
+    ) -> View:
+        """A new endpoint. BadRequest, RepoNotFound, Forbidden, Conflict say what is wrong with it."""
+        caller.require(Scope.MANAGE, namespace)
+        return self._create(caller, namespace, tree, rehearse=rehearse)
+
+    def for_repository(self, caller: Principal, repository: str) -> int:
+        """The number of the endpoint that calls alone have started for a repository, of this caller.
+
+        It is in their own namespace, and goes when nobody has asked for a while: so it takes the right to
+        call endpoints, and none to manage them.
+        """
+        caller.require(Scope.CALL, caller.name)
+        name = serverless_name(repository)
+        tree = {"name": name, "model": {"repository": repository}}
+        try:
+            return self._create(caller, caller.name, tree, serverless=True).endpoint.id
+        except Conflict:  # another process has just started it
+            with self.database.reading() as session:
+                return store.get(session, caller.name, name).id
+
+    def _create(
         self,
         caller: Principal,
         namespace: str,
@@ -93,16 +128,15 @@ class Control:
         rehearse: bool = False,
         serverless: bool = False,
     ) -> View:
-        """A new endpoint. BadRequest, RepoNotFound, Forbidden, Conflict say what is wrong with it."""
-        caller.require(Scope.MANAGE, namespace)
         making = self._maker.new(caller, tree, rehearse=rehearse)
         with self.database.writing() as session:
             owner = accounts.get(session, namespace)
             endpoint = store.create(
                 session, self._vault, owner, making, by=caller.name, serverless=serverless
             )
+            _note(session, caller, "create", endpoint, tree)
             view = _view(session, endpoint)
-        self._nudge()
+        self._changed(endpoint.id)
         return view
 
     def update(
@@ -126,7 +160,7 @@ class Control:
                 raise Conflict(f"{endpoint.key} was changed by somebody else just now: look, and try again.")
             store.change(session, self._vault, endpoint, making, by=caller.name)
 
-        return self._do(caller, namespace, name, do)
+        return self._do(caller, namespace, name, "update", do, change)
 
     def rollback(self, caller: Principal, namespace: str, name: str, to: int | None = None) -> View:
         """Make replicas of what an earlier revision was made of; None is the one before. How many there are,
@@ -137,31 +171,38 @@ class Control:
             making = store.made_again(session, self._vault, endpoint, earlier)
             store.change(session, self._vault, endpoint, making, by=caller.name)
 
-        return self._do(caller, namespace, name, do)
+        return self._do(caller, namespace, name, "rollback", do, {"to": to})
 
     def pause(self, caller: Principal, namespace: str, name: str) -> View:
-        return self._do(caller, namespace, name, store.pause)
+        return self._do(caller, namespace, name, "pause", store.pause)
 
     def resume(self, caller: Principal, namespace: str, name: str) -> View:
         """BadRequest, in words that clients look for, when it runs already."""
-        return self._do(caller, namespace, name, store.resume)
+        return self._do(caller, namespace, name, "resume", store.resume)
 
     def scale_to_zero(self, caller: Principal, namespace: str, name: str) -> View:
-        return self._do(caller, namespace, name, store.scale_to_zero)
+        return self._do(caller, namespace, name, "scale-to-zero", store.scale_to_zero)
 
     def delete(self, caller: Principal, namespace: str, name: str) -> None:
-        self._do(caller, namespace, name, store.remove)
+        self._do(caller, namespace, name, "remove", store.remove)
 
     def _do(
-        self, caller: Principal, namespace: str, name: str, how: Callable[[Session, Endpoint], object]
+        self,
+        caller: Principal,
+        namespace: str,
+        name: str,
+        what: str,
+        how: Callable[[Session, Endpoint], object],
+        details: Mapping[str, Any] | None = None,
     ) -> View:
         caller.require(Scope.MANAGE, namespace, name)
         with self.database.writing() as session:
             endpoint = store.get(session, namespace, name)
             how(session, endpoint)
+            _note(session, caller, what, endpoint, details)
             session.flush()
             view = _view(session, endpoint)
-        self._nudge()
+        self._changed(endpoint.id)
         return view
 
     def _before(self, session: Session, endpoint: Endpoint) -> Before:
@@ -174,6 +215,30 @@ class Control:
             secrets=store.secrets_of(self._vault, endpoint, revision),
             warning=revision.warning,
         )
+
+
+def _note(
+    session: Session,
+    caller: Principal,
+    what: str,
+    endpoint: Endpoint,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    audit.note(
+        session,
+        who=caller.name,
+        token=caller.token_name,
+        what=f"endpoint.{what}",
+        target=f"{endpoint.namespace}/{endpoint.name}",
+        details=details,
+    )
+
+
+def serverless_name(repository: str) -> str:
+    """The same for the same repository, and unlike what people call endpoints."""
+    plain = re.sub(r"[^a-z0-9]+", "-", repository.rpartition("/")[2].lower()).strip("-")
+    digest = hashlib.sha256(repository.lower().encode()).hexdigest()
+    return f"{plain[:48].strip('-') or 'model'}-{digest[:12]}"
 
 
 def _view(session: Session, endpoint: Endpoint) -> View:

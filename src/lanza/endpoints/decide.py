@@ -81,7 +81,8 @@ class Seen:
 
     `revision` is wanted, `serving` the last that has proven itself. `desired` is the autoscaler's number.
     `idle` is for how many seconds nobody has asked, and nobody waits. `no_room` is why the last start was
-    refused by the platform for want of cores or memory, or empty.
+    refused by the platform for want of cores or memory, or empty. `passing`: it goes for good, instead of to
+    zero.
     """
 
     intent: Intent
@@ -95,6 +96,7 @@ class Seen:
     failures: Failures = Failures()
     expires: float | None = None
     no_room: str = ""
+    passing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +122,8 @@ def decide(seen: Seen, now: float) -> Decision:  # noqa: PLR0911 -- one line for
         money = seen.money
         said = f"paused: {money.spent:.2f} of {money.budget:.2f} dollars are spent ({_PERIODS[money.period]})"
         return _at_rest(seen, State.PAUSED, intent=Intent.PAUSE, message=said)
+    if seen.passing and (seen.intent is Intent.ZERO or _is_over(seen)):
+        return _remove(seen)
     if seen.intent is Intent.ZERO:
         return _at_rest(seen, State.SCALED_TO_ZERO)
     if _may_rest(seen):
@@ -152,6 +156,12 @@ def _may_rest(seen: Seen) -> bool:
     proven = seen.serving == seen.revision or seen.failures.given_up
     ready = any(it.phase is Phase.READY for it in seen.replicas)
     return seen.scaling.min_replica == 0 and proven and ready and seen.idle >= seen.scaling.idle_seconds
+
+
+def _is_over(seen: Seen) -> bool:
+    """Whether nobody is served by it any more: at rest, or given up and asked for by nobody."""
+    idle = seen.idle >= seen.scaling.idle_seconds
+    return _may_rest(seen) or (seen.failures.given_up and idle)
 
 
 def _fall_back(seen: Seen, now: float) -> Decision:

@@ -7,16 +7,32 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from lanza.endpoints.platform import Platform
 from lanza.endpoints.records import Replica
+from lanza.errors import NotFound
+
+Source = tuple[str, Platform]
+"""A replica, and where it runs or ran."""
 
 
-async def lines(
-    platforms: Mapping[str, Platform], replicas: Sequence[Replica], *, follow: bool = False
-) -> AsyncIterator[str]:
-    """The lines of all of these replicas, each with the replica's id in front when there are several.
+def sources(
+    platforms: Mapping[str, Platform], endpoint: str, replicas: Sequence[Replica], wanted: str | None
+) -> list[Source]:
+    """Those of an endpoint's replicas, or the one that is wanted; of none, the last that ended. NotFound."""
+    running = [(it.id, platforms[it.platform]) for it in replicas if it.platform in platforms]
+    ended = [(name, it) for it in platforms.values() for name in it.ended(endpoint)]
+    if wanted is None:
+        return running or ended[:1]
+    found = [it for it in (*running, *ended) if it[0] == wanted]
+    if not found:
+        known = ", ".join(name for name, _ in (*running, *ended)) or "none"
+        raise NotFound(f"{endpoint} has no replica {wanted!r} of which anything is kept; there is: {known}.")
+    return found
+
+
+async def lines(sources: Sequence[Source], *, follow: bool = False) -> AsyncIterator[str]:
+    """What they say, each line with the replica's id in front when there are several.
 
     Without `follow` they come one replica after the other, with it as they are said.
     """
-    sources = [(it.id, platforms[it.platform]) for it in replicas if it.platform in platforms]
     if not follow:
         for replica, platform in sources:
             async for line in platform.logs(replica):
@@ -26,7 +42,7 @@ async def lines(
         yield line
 
 
-async def _together(sources: Sequence[tuple[str, Platform]]) -> AsyncIterator[str]:
+async def _together(sources: Sequence[Source]) -> AsyncIterator[str]:
     queue: asyncio.Queue[str | None] = asyncio.Queue(maxsize=1000)
 
     async def read(replica: str, platform: Platform) -> None:

@@ -76,8 +76,8 @@ class Maker:
         return _made(spec, choice, repo_id, commit, _given(values, before.secrets))
 
     def _found(self, caller: Principal, spec: EndpointSpec, change: Mapping[str, Any]) -> Found | None:
-        """The repository, if the change names one or a revision: then its branch is looked at again."""
-        model = change.get("model")
+        """The repository, if its branch is to be looked at again: it is named, or nothing else is."""
+        model = change.get("model") if change else {"revision": None}
         if not isinstance(model, Mapping) or not {"repository", "revision"} & model.keys():
             return None
         return self._repositories.resolve(caller, spec.model.repository, spec.model.revision)

@@ -59,7 +59,7 @@ def _event(endpoint: Endpoint, decision: Decision) -> Event | None:
     if decision.intent is Intent.PAUSE:
         return Event.BUDGET_REACHED
     if decision.intent is Intent.REMOVE:
-        return Event.EXPIRED
+        return None if endpoint.serverless else Event.EXPIRED
     if endpoint.state == decision.state.value:
         return None
     return {State.FAILED: Event.FAILED, State.UPDATE_FAILED: Event.UPDATE_FAILED}.get(decision.state)

@@ -7,7 +7,7 @@ noted, and the next `observe` tells what came of it. A platform knows no databas
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -100,6 +100,13 @@ class Platform(Protocol):
     """A place to run replicas. One loop calls it, and no two calls for the same replica overlap."""
 
     name: str
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """From now on call `changed`, on this event loop, when `observe` may have news; for those who can.
+
+        It saves waiting: whoever is interested looks now and then in any case.
+        """
+        ...
 
     def offers(self) -> Sequence[Instance]:
         """The hardware that there is, the smallest first, whether or not it is in use."""

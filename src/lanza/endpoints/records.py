@@ -119,7 +119,7 @@ class WorkerLoad(Base):
 
 
 class Point(Base):
-    """A minute of an endpoint, for charts. Old ones are removed (`usage.KEEP_POINTS`)."""
+    """A minute of an endpoint, for charts. Old ones are removed (`points.KEEP_POINTS`)."""
 
     __tablename__ = "endpoint_points"
 
@@ -131,23 +131,6 @@ class Point(Base):
     slowest: Mapped[float] = mapped_column(default=0.0)
     replicas: Mapped[int] = mapped_column(default=0)
     cost: Mapped[float] = mapped_column(default=0.0)
-
-
-class Deed(Base):
-    """An entry of the audit log: who did what to what. The server never changes or removes one."""
-
-    __tablename__ = "audit"
-    __table_args__ = ({"sqlite_autoincrement": True},)
-
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    at: Mapped[datetime] = mapped_column(index=True)
-    who: Mapped[str]  # account, or "lanza" for the server itself
-    token: Mapped[str] = mapped_column(default="")
-    what: Mapped[str]  # endpoint.create, endpoint.pause, ...
-    target: Mapped[str] = mapped_column(index=True)
-    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    request_id: Mapped[str] = mapped_column(default="")
-    address: Mapped[str] = mapped_column(default="")
 
 
 class Lease(Base):

@@ -36,18 +36,24 @@ def of_endpoint(session: Session, endpoint: str, span: Span) -> list[Used]:
     ]
 
 
-def of_namespaces(session: Session, namespaces: Sequence[str] | None, span: Span) -> list[Used]:
-    """Each endpoint's sum, of those in `namespaces`; None is all. Endpoints that are gone count too."""
-    columns = [func.sum(getattr(Usage, name)) for name in SUMS]
-    wanted = select(Usage.endpoint, *columns).where(Usage.day >= span.first)
+def summed(
+    session: Session, namespaces: Sequence[str] | None, span: Span, *, endpoint: str | None, by: str
+) -> list[dict[str, Any]]:
+    """Sums by endpoint, day or token: of what is in `namespaces` (None: all), and called `endpoint` if given.
+
+    Endpoints that are gone count too.
+    """
+    group = {"endpoint": Usage.endpoint, "day": Usage.day, "token": Usage.token}[by]
+    sums = [func.sum(getattr(Usage, name)) for name in SUMS]
+    wanted = select(group, *sums).where(Usage.day >= span.first)
+    lower = func.lower(Usage.endpoint)
     if namespaces is not None:
-        lower = func.lower(Usage.endpoint)
         theirs = (lower.startswith(f"{it.lower()}/", autoescape=True) for it in namespaces)
         wanted = wanted.where(or_(false(), *theirs))
-    rows = session.execute(wanted.group_by(Usage.endpoint).order_by(Usage.endpoint))
-    return [
-        Used(endpoint=row[0], day="", **dict(zip(SUMS, map(_plain, row[1:]), strict=True))) for row in rows
-    ]
+    if endpoint is not None:
+        wanted = wanted.where(lower.endswith(f"/{endpoint.lower()}", autoescape=True))
+    rows = session.execute(wanted.group_by(group).order_by(group))
+    return [{by: row[0], **dict(zip(SUMS, map(_plain, row[1:]), strict=True))} for row in rows]
 
 
 def _plain(total: Any) -> Any:

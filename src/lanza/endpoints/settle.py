@@ -17,6 +17,7 @@ from typing import Final
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
+from lanza.auth import audit
 from lanza.database import Database
 from lanza.endpoints import loads, notices, sightings, store, usage
 from lanza.endpoints.autoscale import Load
@@ -194,6 +195,7 @@ def _seen(
         ),
         expires=endpoint.expires_at.timestamp() if endpoint.expires_at else None,
         no_room=memory.no_room(look.at),
+        passing=endpoint.serverless,
     )
 
 
@@ -227,6 +229,7 @@ def _write(look: _Look, endpoint: Endpoint, decision: Decision) -> None:
     before = (endpoint.state, endpoint.intent, endpoint.message, endpoint.serving)
     if decision.intent is not None:
         endpoint.intent = decision.intent.value
+        _note(look, endpoint, decision.intent, decision.message)
     if decision.proven is not None:
         endpoint.serving, endpoint.proven_at = decision.proven, look.moment
     endpoint.state = decision.state.value
@@ -234,6 +237,15 @@ def _write(look: _Look, endpoint: Endpoint, decision: Decision) -> None:
         endpoint.message = decision.message
     if before != (endpoint.state, endpoint.intent, endpoint.message, endpoint.serving):
         look.plan.changed.add(endpoint.id)
+
+
+def _note(look: _Look, endpoint: Endpoint, intent: Intent, why: str) -> None:
+    """Nobody asked for it, so that the server is who did it. That it rests is no deed."""
+    if intent in (Intent.PAUSE, Intent.REMOVE):
+        target = f"{endpoint.namespace}/{endpoint.name}"
+        audit.note(
+            look.session, who=audit.SERVER, what=f"endpoint.{intent}", target=target, details={"why": why}
+        )
 
 
 def _stop(

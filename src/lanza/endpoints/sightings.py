@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lanza.endpoints import usage
+from lanza.endpoints import points, usage
 from lanza.endpoints.decide import MOST_FAILURES
 from lanza.endpoints.plan import Plan
 from lanza.endpoints.platform import Sight
@@ -120,6 +120,8 @@ def _account(session: Session, endpoint: Endpoint, row: Replica, until: datetime
         price_per_hour=row.price_per_hour,
     )
     usage.add(session, used)
+    if used:
+        points.add_cost(session, endpoint.id, until, sum(it.cost for it in used))
     row.accounted_at = until
 
 

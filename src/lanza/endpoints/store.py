@@ -269,6 +269,18 @@ def _drain(session: Session, endpoint: Endpoint) -> None:
     )
 
 
+def check_leaving(session: Session, account: Account) -> None:
+    """Conflict while an account has endpoints: what they run and cost must not outlive who answers for it."""
+    mine = select(Endpoint.name, Endpoint.intent).where(Endpoint.owner_id == account.id)
+    left = session.execute(mine.order_by(Endpoint.name)).all()
+    if names := [name for name, intent in left if intent != Intent.REMOVE.value]:
+        raise Conflict(
+            f"{account.name} has endpoints ({', '.join(names)}): remove them first, with `lanza rm`."
+        )
+    if left:
+        raise Conflict(f"the last endpoints of {account.name} are ending: try again in a moment.")
+
+
 def wake(session: Session, endpoint_id: int, moment: datetime) -> bool:
     """Start what is at zero. Of many that ask at once one gets True; none wakes what was paused."""
     done = session.execute(

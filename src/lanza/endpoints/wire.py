@@ -1,7 +1,8 @@
 """Endpoints, hardware and the catalog as JSON that Hugging Face's clients read; what is ours is in `lanza`.
 
-Pure. Clients fail when some fields are missing (`healthRoute`, `model.task`, `status.createdAt`, ...), show
-`status.url` as the address to call, and treat what they do not know as text. No value of a secret comes here.
+Pure. An endpoint is its spec's tree, with what was chosen where that left it open. Clients fail when some
+fields are missing (`healthRoute`, `model.task`, `status.createdAt`, ...), show `status.url` as the address to
+call, and treat what they do not know as text. No value of a secret comes here.
 """
 
 from __future__ import annotations
@@ -9,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from lanza.auth.api.dependencies import moment
 from lanza.endpoints.catalog import ENGINE, recipe_id
 from lanza.endpoints.control import View
 from lanza.endpoints.platform import Instance
 from lanza.endpoints.records import Replica, Revision
 from lanza.endpoints.repositories import Listed
-from lanza.endpoints.spec import EndpointSpec
+from lanza.endpoints.spec import EndpointSpec, kept
 from lanza.endpoints.states import LIVE, Phase, State
 
 _CALLABLE: Final = frozenset({State.RUNNING, State.UPDATING, State.UPDATE_FAILED, State.SCALED_TO_ZERO})
@@ -25,20 +24,17 @@ _CALLABLE: Final = frozenset({State.RUNNING, State.UPDATING, State.UPDATE_FAILED
 
 def described(view: View, server: str) -> dict[str, Any]:
     """An endpoint. `server` is this server's address as the client knows it."""
-    endpoint, spec = view.endpoint, view.spec
-    tree: dict[str, Any] = msgspec.to_builtins(spec)
+    spec = view.spec
+    tree = kept(spec)
     model = {**tree["model"], "revision": view.revision.commit, "secrets": dict.fromkeys(spec.model.secrets)}
     return {
-        "name": endpoint.name,
-        "type": spec.type.value,
+        **tree,
         "provider": _provider(spec, view.instance),
         "compute": _compute(tree["compute"], view.instance),
         "model": {name: value for name, value in model.items() if name not in ("command", "args") or value},
         "status": _status(view, server),
         "healthRoute": "/health" if spec.model.custom is None else spec.model.custom.health_route,
-        "cacheHttpResponses": spec.cache_http_responses,
-        "tags": spec.tags,
-        "lanza": _ours(tree, view, server),
+        "lanza": _ours(view, server),
     }
 
 
@@ -88,18 +84,15 @@ def _status(view: View, server: str) -> dict[str, Any]:
     return status
 
 
-def _ours(tree: Mapping[str, Any], view: View, server: str) -> dict[str, Any]:
-    endpoint, shared = view.endpoint, view.spec
-    names = ("platform", "budget", "retry", "allowedTokens", "cors", "rateLimit", "concurrency", "deadline")
+def _ours(view: View, server: str) -> dict[str, Any]:
+    """What no spec says."""
+    endpoint = view.endpoint
     return {
         "namespace": endpoint.namespace,
         "url": address(server, endpoint.namespace, endpoint.name),
-        **{name: tree[name] for name in (*names, "startTimeout", "webhook")},
-        "engine": shared.model.engine,
-        "expires": moment(endpoint.expires_at),
         "revision": endpoint.revision,
         "serving": endpoint.serving,
-        "branch": shared.model.revision,
+        "branch": view.spec.model.revision,
         "warning": view.revision.warning,
         "serverless": endpoint.serverless,
         "lastRequestAt": moment(endpoint.last_request_at),

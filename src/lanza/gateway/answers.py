@@ -13,16 +13,22 @@ JSON = (b"content-type", b"application/json")
 
 
 async def refuse(exchange: Exchange, error: LanzaError, *, as_openai: bool) -> None:
-    """Answer with `error`. A client that has not sent all of its body is not listened to any longer."""
+    """Answer with `error`. Who has not sent all of a body is listened to for a moment more, and no longer."""
     body = rendered(exchange, error, as_openai=as_openai)
     headers: Headers = [JSON, (b"content-length", b"%d" % len(body))]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
     if isinstance(error, Unauthorized):
         headers.append((b"www-authenticate", b'Bearer realm="Lanza"'))
-    if not exchange.whole and exchange.method not in ("GET", "HEAD"):
-        headers.append((b"connection", b"close"))
-    await exchange.answer(error.status if error.status >= 400 else 500, headers, body)
+    status = error.status if error.status >= 400 else 500
+    if exchange.whole or exchange.method in ("GET", "HEAD"):
+        await exchange.answer(status, headers, body)
+        return
+    exchange.unwatch()
+    await exchange.begin(status, [*headers, (b"connection", b"close")])
+    await exchange.send(body, more=True)
+    await exchange.linger()
+    await exchange.send(b"")
 
 
 def rendered(exchange: Exchange, error: LanzaError, *, as_openai: bool) -> bytes:

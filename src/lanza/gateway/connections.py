@@ -22,6 +22,11 @@ class Connections:
         self._closed = False
         self.host = b"localhost" if address.startswith("unix:") else urlsplit(address).netloc.encode()
 
+    @property
+    def kept(self) -> int:
+        """How many nobody uses."""
+        return len(self._idle)
+
     async def take(self) -> Connection:
         """One that nobody uses, made now if need be. Broken when nobody listens."""
         idle = self._idle

@@ -12,16 +12,20 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any, Final
 
 from lanza.auth.principal import ANONYMOUS, Principal
-from lanza.errors import Overloaded
+from lanza.errors import BadRequest, Overloaded
 from lanza.gateway.heads import ALWAYS, Headers
 from lanza.gateway.meter import Tally
 from lanza.gateway.metrics import EndpointMetrics
 
 LOOK_AFTER: Final = 0.05
 """Seconds until a client is watched."""
+LINGER_BYTES: Final = 64 * 2**20
+LINGER_SECONDS: Final = 2.0
+"""How much of a body that was refused is read and thrown away, so that its sender gets to see the answer."""
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:=-]{1,128}")
 
@@ -51,9 +55,14 @@ class Budget:
 
 
 class Exchange:
-    """`close` it at the end. `status` is 0 until an answer has begun."""
+    """`close` it at the end. `status` is 0 until an answer has begun.
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, budget: Budget) -> None:
+    `patience` is how many seconds may pass between two parts of the body.
+    """
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, *, budget: Budget, patience: float
+    ) -> None:
         self.method: str = scope["method"]
         self.headers: Headers = scope["headers"]
         self.query: bytes = scope["query_string"]
@@ -81,6 +90,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._budget = budget
+        self._patience = patience
         self._kept = 0
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -95,12 +105,9 @@ class Exchange:
         declared = self.named.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > most:
             return False
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body: bytes = message.get("body", b"")
+        body, more = await self._part()
         self._keep(len(body))
-        if not message.get("more_body", False):
+        if not more:
             self.body, self.whole = body, True
             return True
         return await self._read_on([body], most)
@@ -108,16 +115,23 @@ class Exchange:
     async def _read_on(self, chunks: list[bytes], most: int) -> bool:
         size, more = len(chunks[0]), True
         while more and size <= most:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            chunk: bytes = message.get("body", b"")
-            more = message.get("more_body", False)
+            chunk, more = await self._part()
             size += len(chunk)
             self._keep(len(chunk))
             chunks.append(chunk)
         self.body, self.whole = b"".join(chunks), not more
         return size <= most and self.whole
+
+    async def _part(self) -> tuple[bytes, bool]:
+        """The next part of the body, and whether more follow. ClientGone, BadRequest."""
+        try:
+            async with asyncio.timeout(self._patience):
+                message = await self._receive()
+        except TimeoutError:
+            raise BadRequest(f"nothing more of the body came within {self._patience:g} s.") from None
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message.get("body", b""), message.get("more_body", False)
 
     def _keep(self, count: int) -> None:
         self._budget.take(count)
@@ -140,12 +154,20 @@ class Exchange:
         if body:
             yield body
         while not self.whole:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            self.whole = not message.get("more_body", False)
-            if chunk := message.get("body", b""):
+            chunk, more = await self._part()
+            self.whole = not more
+            if chunk:
                 yield chunk
+
+    async def linger(self) -> None:
+        """Read on for a while: closing at once would reset the connection before the answer is seen."""
+        left = LINGER_BYTES
+        with suppress(ClientGone, BadRequest, TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while left > 0 and not self.whole:
+                    part, more = await self._part()
+                    left -= max(1, len(part))
+                    self.whole = not more
 
     def watch(self) -> None:
         """Cancel this task when the client goes away, and set `gone`. Once the body was read."""

@@ -100,11 +100,11 @@ class Fleets:
         return fleet
 
     def sweep(self) -> None:
-        """End connections that were not used for long, and forget fleets without replicas."""
+        """End connections that were not used for long, and forget fleets that nobody uses."""
         for number, fleet in list(self._fleets.items()):
             for member in fleet.members:
                 member.connections.sweep()
-            if not fleet.members:
+            if not any(member.in_flight or member.connections.kept for member in fleet.members):
                 del self._fleets[number]
 
     def close(self) -> None:

@@ -232,20 +232,20 @@ class _Forwarding:
                 settled.exception()
 
     async def _pump(self, connection: Connection, head: bytes) -> None:
+        """The request, part by part. Broken, ClientGone, BadRequest."""
         chunked = self._exchange.length is None
-        await connection.write(head)
-        rest = self._exchange.rest()
-        try:
-            while True:
-                async with asyncio.timeout(self._forwarder.settings.write_timeout):
-                    chunk = await anext(rest, None)
-                if chunk is None:
-                    break
-                await connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-        except TimeoutError:
-            raise ClientGone from None
+        await self._write(connection, head)
+        async for chunk in self._exchange.rest():
+            await self._write(connection, b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
         if chunked:
-            await connection.write(b"0\r\n\r\n")
+            await self._write(connection, b"0\r\n\r\n")
+
+    async def _write(self, connection: Connection, data: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._target.deadline):
+                await connection.write(data)
+        except TimeoutError:
+            raise Broken("it does not read what it is sent") from None
 
     # The answer
 
@@ -276,7 +276,7 @@ class _Forwarding:
                 if chunk is None:
                     break
                 tokens.feed(chunk)
-                async with asyncio.timeout(settings.write_timeout):
+                async with asyncio.timeout(settings.client_timeout):
                     await exchange.send(chunk, more=True)
         except (Broken, TimeoutError) as error:
             connection.abort()

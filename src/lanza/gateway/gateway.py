@@ -153,7 +153,10 @@ class Gateway:
         except (SQLAlchemyError, OSError) as error:
             log.warning("what was used could not be written, and is kept for the next try: %s", error)
             self._meter.put_back(batch)
-        except BaseException:
+        except Exception:
+            log.exception("what was used could not be written, and is kept for the next try")
+            self._meter.put_back(batch)
+        except asyncio.CancelledError:
             self._meter.put_back(batch)
             raise
         else:
@@ -181,7 +184,7 @@ class Gateway:
     async def _supervise(self, address: Address, scope: Scope, receive: Receive, send: Send) -> None:
         if self._trust is not None:
             self._trust(scope)
-        exchange = Exchange(scope, receive, send, budget=self._budget)
+        exchange = Exchange(scope, receive, send, budget=self._budget, patience=self._settings.client_timeout)
         self._open += 1
         try:
             await self._answer(exchange, address)

@@ -22,8 +22,8 @@ class GatewaySettings:
     `worker` names this process and `workers` says how many there are: each grants its share of what is
     limited by rate. `internal` are the networks that may call private endpoints. `routed_bytes` bounds a body
     that has to be read whole because it says which model is meant, `bodies_bytes` all bodies that are kept at
-    once. `longest_hold` is how long a request waits for a replica at most, `write_timeout` for a client that
-    does not read.
+    once. `longest_hold` is how long a request waits for a replica at most, `client_timeout` how long a client
+    may neither send what it announced nor read what it asked for.
     """
 
     worker: str = "worker"
@@ -34,5 +34,5 @@ class GatewaySettings:
     most_held: int = 2000
     longest_hold: float = 600.0
     connect_timeout: float = 5.0
-    write_timeout: float = 30.0
+    client_timeout: float = 30.0
     cache_bytes: int = 64 * 2**20

@@ -40,6 +40,7 @@ Read = Callable[[Collection[str]], Awaitable[Mapping[str, Target]]]
 class _Entry:
     target: Target | None = None
     at: float = float("-inf")
+    changed: float = float("-inf")
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -93,6 +94,9 @@ class RouteTable:
         """Read an endpoint at once; one that is unknown may be what somebody was told does not exist."""
         key = self._keys.get(endpoint_id)
         if key is not None:
+            entry = self._entries[key]
+            entry.changed = self._clock()
+            entry.at = min(entry.at, entry.changed - 2 * OLD)  # from now on nobody is sent by what it says
             self._want(key)
             return
         for one in [key for key, entry in self._entries.items() if entry.target is None]:
@@ -142,7 +146,7 @@ class RouteTable:
             entry = self._entries[key] = _Entry()
             if len(self._entries) > MOST:
                 self._forget(next(iter(self._entries)))
-        entry.at = asked
+        entry.at = asked if asked >= entry.changed else min(asked, entry.changed - 2 * OLD)
         if entry.target == target:
             return
         if entry.target is not None:

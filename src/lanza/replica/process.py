@@ -20,7 +20,7 @@ import uvicorn
 from lanza.errors import LanzaError, ModelError, UsageError
 from lanza.replica.app import Replica
 from lanza.replica.spec import ReplicaSpec
-from lanza.replica.wire import Protocol
+from lanza.writes import Protocol
 
 log = logging.getLogger("lanza.replica")
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,8 +22,10 @@ from lanza import __version__
 from lanza.auth import api as auth
 from lanza.auth.api.dependencies import require_rules
 from lanza.auth.guard import Guard
+from lanza.auth.records import Account
 from lanza.auth.tokens import Authenticator
 from lanza.endpoints import api as endpoints_api
+from lanza.endpoints import store
 from lanza.endpoints.platform import Platform
 from lanza.errors import EngineFailed, LanzaError, NotFound
 from lanza.hub import catalog, pages
@@ -49,10 +52,12 @@ from lanza.hub.hub import Hub
 from lanza.hub.repos import leaving
 from lanza.hub.upstream import Imports, ReadThrough, Upstream
 from lanza.server import documentation
+from lanza.server.colleagues import Colleagues
 from lanza.server.documentation import DESCRIPTION, Documented
 from lanza.server.edge import Edge
 from lanza.server.endpoints import Endpoints
 from lanza.server.folder import DataFolder
+from lanza.server.importer import Importer
 from lanza.server.metrics import CONTENT_TYPE, Counted, Metrics
 from lanza.server.refusals import answer_to, as_error
 from lanza.server.settings import ServerSettings
@@ -89,8 +94,16 @@ TAGGED: Final[Sequence[tuple[str, APIRouter]]] = (
 ROUTERS: Final = tuple(router for _, router in TAGGED)
 
 
-def application(hub: Hub, settings: ServerSettings, platforms: Mapping[str, Platform]) -> ASGIApp:
-    """The server over `hub`, with endpoints on `platforms`. Its lifespan closes what the Hub has open."""
+def application(
+    hub: Hub,
+    settings: ServerSettings,
+    platforms: Mapping[str, Platform],
+    colleagues: Colleagues | None = None,
+) -> ASGIApp:
+    """The server over `hub`, with endpoints on `platforms`. Its lifespan closes what the Hub has open.
+
+    `colleagues` are the other processes of the same server.
+    """
     authenticator = Authenticator(hub.database)
     inner = Documented(
         title="Lanza",
@@ -109,39 +122,49 @@ def application(hub: Hub, settings: ServerSettings, platforms: Mapping[str, Plat
         },
     )
     inner.state.hub = hub
-    inner.state.endpoints = Endpoints(hub, settings, platforms)
-    inner.state.control = inner.state.endpoints.control
+    upstream = _upstream(settings)
+    importer = None if upstream is None else Importer(hub, upstream)
+    endpoints = Endpoints(hub, settings, platforms, importer, colleagues) if settings.endpoints else None
+    inner.state.endpoints = endpoints
     inner.state.database = hub.database
     inner.state.signer = hub.signer
     inner.state.authenticator = authenticator
     inner.state.guard = Guard(time.monotonic)
-    inner.state.leaving = partial(leaving, hub)
+    inner.state.leaving = partial(_leaving, hub)
     inner.state.upkeep = Upkeep(hub, DataFolder(path=settings.data), every=settings.collect_every)
     inner.state.downloads = Downloads(hub.database)
     for tag, router in TAGGED:
-        inner.include_router(router, tags=[tag])
+        if endpoints is not None or router is not endpoints_api.router:
+            inner.include_router(router, tags=[tag])
     inner.state.metrics = Metrics(lambda: holdings(hub))
-    edge = Edge(
-        xet.WriteOnly(_with_upstream(inner, hub, settings)),
-        authenticate=authenticator.principal,
-        proxies=settings.proxies,
-    )
-    return Counted(edge, inner.state.metrics, proxies=settings.proxies)
+    inner.state.imports = Imports(hub, upstream)
+    app = inner if upstream is None else ReadThrough(inner, hub=hub, upstream=upstream)
+    edge = Edge(xet.WriteOnly(app), authenticate=authenticator.principal, proxies=settings.proxies)
+    counted = Counted(edge, inner.state.metrics, proxies=settings.proxies)
+    if endpoints is None:
+        return counted
+    inner.state.control = endpoints.control
+    return endpoints.gateway(counted, authenticator)
 
 
-def _with_upstream(app: FastAPI, hub: Hub, settings: ServerSettings) -> ASGIApp:
-    upstream = None
-    if settings.upstream is not None:
-        upstream = Upstream(settings.upstream, cache=settings.data / "upstream")
-    app.state.imports = Imports(hub, upstream)
-    return app if upstream is None else ReadThrough(app, hub=hub, upstream=upstream)
+def _upstream(settings: ServerSettings) -> Upstream | None:
+    if settings.upstream is None:
+        return None
+    return Upstream(settings.upstream, cache=settings.data / "upstream")
+
+
+def _leaving(hub: Hub, session: Session, account: Account) -> Callable[[], None]:
+    """What an account leaves behind. Conflict while it has endpoints."""
+    store.check_leaving(session, account)
+    return leaving(hub, session, account)
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await run_in_threadpool(catalog.repair, app.state.hub)
     app.state.upkeep.start()
-    async with app.state.endpoints.running():
+    endpoints: Endpoints | None = app.state.endpoints
+    async with nullcontext() if endpoints is None else endpoints.running():
         yield
     await app.state.imports.close()
     await run_in_threadpool(app.state.upkeep.stop)
@@ -180,7 +203,9 @@ def metrics(request: Request, caller: CallerDep) -> Response:
     """Counters for Prometheus: for who asks from this machine, or with an administrator's token."""
     if not request.state.local:
         require_rules(caller)
-    return Response(request.app.state.metrics.render(), media_type=CONTENT_TYPE)
+    endpoints: Endpoints | None = request.app.state.endpoints
+    more = b"" if endpoints is None else endpoints.metrics()
+    return Response(request.app.state.metrics.render() + more, media_type=CONTENT_TYPE)
 
 
 @nowhere.api_route("/api/{rest:path}", methods=METHODS)

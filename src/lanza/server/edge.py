@@ -23,9 +23,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lanza.auth.principal import ANONYMOUS, Principal
 from lanza.errors import BadRequest, EngineFailed, Forbidden
+from lanza.gateway.settings import Network
 from lanza.hub.api.paths import SLASH
 from lanza.server.refusals import answer_to, as_error
-from lanza.server.settings import Network
 
 log = logging.getLogger("lanza.server")
 

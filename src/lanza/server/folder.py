@@ -146,23 +146,29 @@ def open_hub(settings: ServerSettings) -> Hub:
     folder = DataFolder(path=settings.data)
     folder.empty_scratch()
     folder.git.mkdir(exist_ok=True)
-    database = Database(settings.database or folder.database)
+    hub = hub_of(settings)
     try:
-        database.migrate()
-        make_admin(database, folder.admin_token)
-        with database.writing() as session:
+        hub.database.migrate()
+        make_admin(hub.database, folder.admin_token)
+        with hub.database.writing() as session:
             lease.clear(session)  # whoever held one was a server over this folder
-        return Hub(
-            database=database,
-            git=GitStore(folder.git),
-            blobs=BlobStore.open(settings.storage or str(settings.data), folder.scratch),
-            signer=Signer(load_key(folder.key)),
-            limits=settings.limits,
-            refused=settings.refused,
-        )
+        return hub
     except BaseException:
-        database.close()
+        hub.database.close()
         raise
+
+
+def hub_of(settings: ServerSettings) -> Hub:
+    """The same as it is: for a process of a server that has it open."""
+    folder = DataFolder(path=settings.data)
+    return Hub(
+        database=Database(settings.database or folder.database),
+        git=GitStore(folder.git),
+        blobs=BlobStore.open(settings.storage or str(settings.data), folder.scratch),
+        signer=Signer(load_key(folder.key)),
+        limits=settings.limits,
+        refused=settings.refused,
+    )
 
 
 def make_admin(database: Database, path: Path) -> bool:

@@ -19,8 +19,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lanza.gateway.settings import Network
 from lanza.hub.holdings import Holdings
-from lanza.server.settings import Network
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 FRESH_SECONDS: Final = 30.0

@@ -38,7 +38,7 @@ ADAPTER: Final = "adapter_config.json"
 BASE: Final = ".base"
 """Where the base of an adapter lies, within the adapter's folder."""
 
-Bring = Callable[[RepoName], None]
+Bring = Callable[[RepoName], object]
 """Gets a model from the hub behind this one. RepoNotFound, UpstreamUnavailable."""
 
 

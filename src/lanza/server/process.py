@@ -14,6 +14,7 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -23,6 +24,10 @@ from lanza.errors import UsageError
 from lanza.server.app import application
 from lanza.server.folder import DataFolder, open_hub, renew_admin_token
 from lanza.server.settings import ServerSettings
+from lanza.server.workers import supervise
+from lanza.writes import Protocol
+
+log = logging.getLogger("lanza.server")
 
 Announce = Callable[[str], None]
 
@@ -36,7 +41,7 @@ def run(
 ) -> None:
     """Serve until a signal. `ready` is called once, with the server's URL, when it answers.
 
-    `platforms` are where endpoints run.
+    `platforms` are where endpoints run; None is this machine. Of several workers, each finds its own.
 
     Raises UsageError when another server has the folder, the address is taken, or the data is newer than
     this code.
@@ -46,13 +51,43 @@ def run(
         hub = open_hub(settings)
         if new_admin_token:
             renew_admin_token(hub.database, folder.admin_token)
-        serving = _serve(application(hub, settings, platforms or {}), settings, listener, ready)
-        if sys.platform == "win32":
-            asyncio.run(serving)
+        url = url_of(settings, listener.getsockname()[1])
+        if settings.workers > 1:
+            hub.database.close()
+            supervise(settings, listener, ready=lambda: ready(url))
         else:
-            import uvloop
+            here = local(settings) if platforms is None else platforms
+            serve(application(hub, settings, here), settings, listener, lambda: ready(url))
 
-            uvloop.run(serving)
+
+def serve(app: ASGIApp, settings: ServerSettings, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve `app` in this process, until a signal."""
+    serving = _Server(_config(app, settings), announce=ready).serve(sockets=[listener])
+    if sys.platform == "win32":
+        asyncio.run(serving)
+    else:
+        import uvloop
+
+        uvloop.run(serving)
+
+
+def local(settings: ServerSettings) -> Mapping[str, Platform]:
+    """This machine as a platform; nothing where replicas cannot be kept, or are not wanted."""
+    if not settings.endpoints:
+        return {}
+    if sys.platform != "linux":
+        log.warning("endpoints run on Linux only: this server is a Hub, and refuses to deploy")
+        return {}
+    from lanza.platforms.local.offers import Machine
+    from lanza.platforms.local.platform import RESERVE, LocalPlatform
+
+    machine = Machine.read(reserve=RESERVE)
+    if settings.cores is not None:
+        machine = replace(machine, cores=min(machine.cores, settings.cores))
+    platform = LocalPlatform(
+        settings.data, no_isolation=not settings.isolation, machine=machine, hidden=settings.hidden
+    )
+    return {platform.name: platform}
 
 
 def bind(settings: ServerSettings) -> socket.socket:
@@ -75,11 +110,6 @@ def url_of(settings: ServerSettings, port: int) -> str:
     """The address to tell people on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 -- compared
     return f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-async def _serve(app: ASGIApp, settings: ServerSettings, listener: socket.socket, ready: Announce) -> None:
-    url = url_of(settings, listener.getsockname()[1])
-    await _Server(_config(app, settings), announce=lambda: ready(url)).serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -107,7 +137,7 @@ class _Server(uvicorn.Server):
 def _config(app: ASGIApp, settings: ServerSettings) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         proxy_headers=False,

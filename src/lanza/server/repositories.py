@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,7 +14,7 @@ from lanza.errors import RepoNotFound
 from lanza.hub.access import check_content, find_repo, may_see, name_of
 from lanza.hub.catalog import facts_at, recorded
 from lanza.hub.hub import Hub
-from lanza.hub.names import Kind, parse_repo
+from lanza.hub.names import Kind, RepoName, parse_repo
 from lanza.hub.records import Repo
 from lanza.hub.refs import MAIN
 from lanza.hub.search import Query, find
@@ -27,16 +27,24 @@ _USUAL_BITS: Final = 32
 
 
 class HubRepositories:
-    """`endpoints.repositories.Repositories` over a Hub of our own."""
+    """`endpoints.repositories.Repositories` over a Hub of our own.
 
-    def __init__(self, hub: Hub) -> None:
+    `bring` gets a model at a revision from the hub behind this one, and says whether it did.
+    """
+
+    def __init__(self, hub: Hub, *, bring: Callable[[RepoName, str], bool] | None = None) -> None:
         self._hub = hub
+        self._bring = bring
 
     def resolve(self, caller: Principal, repository: str, revision: str | None) -> Found:
         name = parse_repo(Kind.MODEL, repository)
-        with self._hub.database.reading() as session:
-            repo = find_repo(session, caller, name)
-            check_content(session, caller, repo)
+        try:
+            repo = self._find(caller, name)
+        except RepoNotFound:
+            if self._bring is None or not self._bring(name, revision or MAIN):
+                raise
+            repo = self._find(caller, name)
+            revision = None  # it has no other commit than the one that was brought
         git = self._hub.git.open(repo.id)
         commit = git.resolve(revision or MAIN)
         facts = facts_at(self._hub, git, Kind.MODEL, commit)
@@ -47,6 +55,12 @@ class HubRepositories:
             task=facts.pipeline_tag,
             needs_bytes=needs_bytes(facts.parameters),
         )
+
+    def _find(self, caller: Principal, name: RepoName) -> Repo:
+        with self._hub.database.reading() as session:
+            repo = find_repo(session, caller, name)
+            check_content(session, caller, repo)
+            return repo
 
     def listed(self, caller: Principal, search: Search) -> Sequence[Listed]:
         found: list[Listed] = []

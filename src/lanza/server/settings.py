@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
 from lanza.errors import BadRequest, UsageError
+from lanza.gateway.settings import LOOPBACK, Network
 from lanza.hub.hub import HubLimits
 from lanza.hub.policy import checked_kinds
-
-Network = IPv4Network | IPv6Network
 
 PUBLIC_HUB: Final = "https://huggingface.co"
 
@@ -27,8 +27,11 @@ class ServerSettings:
     What nobody needs is removed about every `collect_every`, or never with None. `drain` is how many seconds
     the last requests get.
 
-    `endpoints` says whether there are any. `rehearse`: hardware that is not here is replaced by this machine;
-    `commands` are programs that endpoints of anybody may run.
+    `workers` processes take requests. `endpoints` says whether there are any. `rehearse`: hardware that is
+    not here is replaced by this machine; `commands` are programs that endpoints of anybody may run;
+    `internal` are the networks that private endpoints may be called from. Without `isolation`, what cannot be
+    confined is run all the same. `cores` is how many of this machine's replicas may use, or None for all;
+    `hidden` are folders that they must not see. `webhooks_to` are internal networks where webhooks may go.
     """
 
     data: Path
@@ -44,11 +47,19 @@ class ServerSettings:
     refused: frozenset[str] = frozenset()
     collect_every: timedelta | None = timedelta(days=1)
     drain: float = 30
+    workers: int = 1
     endpoints: bool = True
     rehearse: bool = False
     commands: Sequence[str] = ()
+    internal: Sequence[Network] = LOOPBACK
+    isolation: bool = True
+    cores: int | None = None
+    hidden: Sequence[Path] = ()
+    webhooks_to: Sequence[Network] = ()
 
     def __post_init__(self) -> None:
+        if self.workers > 1 and sys.platform == "win32":
+            raise UsageError("--workers needs sockets that Windows does not have: leave it out there.")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise UsageError("TLS needs both: --tls-cert CHAIN.pem --tls-key KEY.pem.")
         for path in (self.tls_cert, self.tls_key):
@@ -75,12 +86,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def networks(given: Sequence[str]) -> tuple[Network, ...]:
+def networks(given: Sequence[str], option: str = "--behind-proxy") -> tuple[Network, ...]:
     """`10.0.0.0/8` or single addresses, as networks. UsageError."""
     try:
         return tuple(ip_network(one) for one in given)
     except ValueError as error:
-        raise UsageError(f"--behind-proxy wants a network like 10.0.0.0/8: {error}.") from error
+        raise UsageError(f"{option} wants a network like 10.0.0.0/8: {error}.") from error
 
 
 def kinds(given: str | None) -> frozenset[str]:

@@ -242,7 +242,7 @@ def test_the_endpoints_of_others(ana: User, deploy: Deploy, new_user: Callable[[
         lambda: other.update_inference_endpoint("becas-qa", namespace=ana.name, min_replica=0),
         lambda: other.list_inference_endpoints_hardware(namespace=ana.name),
     ):
-        with pytest.raises(HfHubHTTPError, match="has no right to") as raised:
+        with pytest.raises(HfHubHTTPError, match="being no member of") as raised:
             call()
         assert raised.value.response.status_code == 403
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -153,6 +154,38 @@ def test_a_long_body_goes_to_another_only_before_it_was_begun(wired: Wired) -> N
     assert "is gone" in got.error
 
 
+def test_a_replica_that_does_not_read_a_long_body_is_not_waited_for_for_ever(wired: Wired) -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.Event().wait()
+
+    wired.endpoint("ana/slow", type="public", replicas=0, deadline=0.1)
+    headers = {"Content-Length": str(4 * len(LONG))}
+
+    async def ask() -> Any:
+        async with wired.listening(deaf):
+            wired.replica("ana/slow", address=f"unix:{wired.folder / 'r0'}")
+            return await wired.call("/endpoints/ana/slow", body=[LONG] * 4, headers=headers)
+
+    got = wired.run(ask())
+    assert got.status == 503
+    assert "does not read" in got.error
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_a_client_that_announces_a_body_and_sends_none_is_told(wired: Wired, long: bool) -> None:
+    wired.settings = replace(wired.settings, client_timeout=0.05)
+    headers = {"Content-Length": str(2**22 if long else 100)}
+
+    async def silent() -> Any:
+        async with wired.listening(good):
+            return await wired.call(body=[b"x", None], headers=headers)
+
+    got = wired.run(silent())
+    assert got.status == 400
+    assert "nothing more of the body came" in got.error
+
+
 def test_a_replica_that_has_seen_enough_of_a_long_body_may_say_so(wired: Wired) -> None:
     async def too_large(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -244,9 +277,7 @@ def test_a_client_that_reads_slowly_slows_the_replica_down(wired: Wired) -> None
 
 
 def test_a_client_that_stops_reading_is_let_go(wired: Wired) -> None:
-    from dataclasses import replace
-
-    wired.settings = replace(wired.settings, write_timeout=0.05)
+    wired.settings = replace(wired.settings, client_timeout=0.05)
     ended = asyncio.Event()
 
     async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

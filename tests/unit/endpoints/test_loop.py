@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 
 from endpoint_world import World
+from lanza.auth import audit
 from lanza.endpoints import store, usage
 from lanza.endpoints.notices import Event
 from lanza.endpoints.spec import Budget
 from lanza.endpoints.states import State
-from lanza.errors import BadRequest
+from lanza.errors import BadRequest, NotFound
 
 ONE_MINUTE = {"compute": {"scaling": {"scaleToZeroTimeout": 1}}}
 
@@ -154,6 +155,9 @@ def test_a_budget_pauses_it_after_a_warning(world: World) -> None:
     assert world.endpoint.state == State.PAUSED
     assert "0.10 of 0.10 dollars are spent" in world.endpoint.message
     assert [it.event for it in world.notices] == [Event.BUDGET_WARNING, Event.BUDGET_REACHED]
+    with world.database.reading() as session:
+        deeds = audit.entries(session, audit.Filter())
+    assert [(it.who, it.what, it.target) for it in deeds] == [("lanza", "endpoint.pause", "ana/becas")]
     world.pass_time(5)
     assert world.platform.running == []
     with world.database.reading() as session:
@@ -312,3 +316,39 @@ def test_the_old_revision_is_not_started_at_each_look_when_it_fails_too(world: W
         world.clock.now += 1
     assert world.endpoint.state == State.UPDATE_FAILED
     assert len(world.platform.orders) < 40
+
+
+def test_what_a_call_has_started_goes_for_good_instead_of_to_zero(world) -> None:
+    world.create()
+    world.act(lambda session, endpoint: setattr(endpoint, "serverless", True))
+    world.pass_time(14 * 60, step=5)
+    assert world.endpoint.state == State.RUNNING
+    world.pass_time(90, step=5)
+    assert world.replicas == []
+    with pytest.raises(NotFound):
+        _ = world.endpoint
+    assert world.notices == []
+
+
+def test_what_a_call_has_started_in_vain_is_kept_for_a_while_to_say_why(world) -> None:
+    world.platform.instant = False
+    world.create()
+    world.act(lambda session, endpoint: setattr(endpoint, "serverless", True))
+    for _ in range(60):
+        world.pass_time(2)
+        world.platform.end(failed=True, reason="no such model")
+    assert world.endpoint.state == State.FAILED
+    assert "no such model" in world.endpoint.message
+    world.pass_time(16 * 60, step=5)
+    with pytest.raises(NotFound):
+        _ = world.endpoint
+
+
+def test_a_name_is_free_as_soon_as_its_endpoint_is_removed(world) -> None:
+    world.create()
+    world.pass_time(3)
+    world.act(store.remove)
+    world.create()
+    world.pass_time(5)
+    assert world.endpoint.state == State.RUNNING
+    assert len(world.replicas) == 1

@@ -6,8 +6,8 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from lanza.auth.api import accounts, identity, oauth, tokens
+from lanza.auth.api import accounts, audit, identity, oauth, tokens
 
 router: Final = APIRouter()
-for _part in (identity, oauth, tokens, accounts):
+for _part in (identity, oauth, tokens, accounts, audit):
     router.include_router(_part.router)

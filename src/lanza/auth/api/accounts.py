@@ -12,8 +12,16 @@ from fastapi import APIRouter
 from msgspec import UNSET, UnsetType
 
 from lanza.auth import accounts
-from lanza.auth.api.dependencies import CallerDep, Parts, PartsDep, json_body, moment, require_rules
-from lanza.auth.principal import Principal
+from lanza.auth.api.dependencies import (
+    CallerDep,
+    Parts,
+    PartsDep,
+    Trail,
+    TrailDep,
+    json_body,
+    moment,
+    require_rules,
+)
 from lanza.auth.records import Account
 
 router: Final = APIRouter(prefix="/api/lanza")
@@ -63,7 +71,7 @@ def list_accounts(parts: PartsDep, caller: CallerDep) -> list[dict[str, Any]]:
 
 @router.post("/users", status_code=201)
 def make_user(
-    parts: PartsDep, caller: CallerDep, wanted: Annotated[NewUser, json_body(NewUser)]
+    parts: PartsDep, caller: CallerDep, trail: TrailDep, wanted: Annotated[NewUser, json_body(NewUser)]
 ) -> dict[str, Any]:
     """A new user."""
     require_rules(caller)
@@ -76,12 +84,17 @@ def make_user(
             email=wanted.email,
             full_name=wanted.full_name,
         )
+        trail.note(session, "account.create", user.name, kind="user", admin=user.admin)
         return _account(user)
 
 
 @router.patch("/users/{name}")
 def change_account(
-    parts: PartsDep, caller: CallerDep, name: str, wanted: Annotated[UserChanges, json_body(UserChanges)]
+    parts: PartsDep,
+    caller: CallerDep,
+    trail: TrailDep,
+    name: str,
+    wanted: Annotated[UserChanges, json_body(UserChanges)],
 ) -> dict[str, Any]:
     """A new password, more or less power, another quota."""
     require_rules(caller)
@@ -93,41 +106,45 @@ def change_account(
             accounts.set_admin(session, account, wanted.admin)
         if wanted.quota_bytes is not UNSET:
             account.quota_bytes = wanted.quota_bytes
+        fields = [it for it in wanted.__struct_fields__ if getattr(wanted, it) is not UNSET]
+        trail.note(session, "account.update", account.name, fields=fields, admin=account.admin)
         changed = _account(account)
     parts.authenticator.forget()
     return changed
 
 
 @router.delete("/users/{name}", status_code=204)
-def remove_account(parts: PartsDep, caller: CallerDep, name: str) -> None:
+def remove_account(parts: PartsDep, caller: CallerDep, trail: TrailDep, name: str) -> None:
     """Remove a user or an organization with tokens and repositories."""
     require_rules(caller)
-    _remove(parts, name)
+    _remove(parts, trail, name)
 
 
 @router.post("/orgs", status_code=201)
 def make_org(
-    parts: PartsDep, caller: CallerDep, wanted: Annotated[NewOrg, json_body(NewOrg)]
+    parts: PartsDep, caller: CallerDep, trail: TrailDep, wanted: Annotated[NewOrg, json_body(NewOrg)]
 ) -> dict[str, Any]:
     """A new organization."""
     require_rules(caller)
     with parts.database.writing() as session:
         owner = accounts.get(session, wanted.owner or caller.name, "user")
         org = _account(accounts.create_org(session, wanted.name, owner=owner, full_name=wanted.full_name))
+        trail.note(session, "account.create", wanted.name, kind="org", owner=owner.name)
     parts.authenticator.forget()
     return org
 
 
 @router.delete("/orgs/{org}", status_code=204)
-def remove_org(parts: PartsDep, caller: CallerDep, org: str) -> None:
+def remove_org(parts: PartsDep, caller: CallerDep, trail: TrailDep, org: str) -> None:
     """Remove an organization with its repositories."""
     require_rules(caller)
-    _remove(parts, org, "org")
+    _remove(parts, trail, org, "org")
 
 
-def _remove(parts: Parts, name: str, kind: str | None = None) -> None:
+def _remove(parts: Parts, trail: Trail, name: str, kind: str | None = None) -> None:
     with parts.database.writing() as session:
         account = accounts.get(session, name, kind)
+        trail.note(session, "account.remove", account.name)
         finish = parts.leaving(session, account)
         accounts.remove(session, account.name)
     parts.authenticator.forget()
@@ -137,27 +154,28 @@ def _remove(parts: Parts, name: str, kind: str | None = None) -> None:
 @router.put("/orgs/{org}/members/{user}", status_code=204)
 def set_member(
     parts: PartsDep,
-    caller: CallerDep,
+    trail: TrailDep,
     org: str,
     user: str,
     wanted: Annotated[NewMember, json_body(NewMember)],
 ) -> None:
     """Make a user a member of an organization, or change what they may do there."""
-    _change_member(parts, caller, org, user, wanted.role)
+    _change_member(parts, trail, org, user, wanted.role)
 
 
 @router.delete("/orgs/{org}/members/{user}", status_code=204)
-def remove_member(parts: PartsDep, caller: CallerDep, org: str, user: str) -> None:
+def remove_member(parts: PartsDep, trail: TrailDep, org: str, user: str) -> None:
     """Make a user no member any more."""
-    _change_member(parts, caller, org, user, None)
+    _change_member(parts, trail, org, user, None)
 
 
-def _change_member(parts: Parts, caller: Principal, org: str, user: str, role: str | None) -> None:
-    if not caller.owns(org):
-        require_rules(caller)
+def _change_member(parts: Parts, trail: Trail, org: str, user: str, role: str | None) -> None:
+    if not trail.caller.owns(org):
+        require_rules(trail.caller)
     with parts.database.writing() as session:
         member = accounts.get(session, user, "user")
         accounts.set_member(session, accounts.get(session, org, "org"), member, role)
+        trail.note(session, "member.set" if role else "member.remove", org, user=member.name, role=role)
     parts.authenticator.forget()
 
 

@@ -16,6 +16,7 @@ from fastapi import Depends
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 
+from lanza.auth import audit
 from lanza.auth.guard import Guard
 from lanza.auth.principal import Principal
 from lanza.auth.records import Account
@@ -62,6 +63,37 @@ async def _caller(request: Request) -> Principal:
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trail:
+    """Who asks for what is done here, for the audit log."""
+
+    caller: Principal
+    request_id: str
+    address: str
+
+    def note(self, session: Session, what: str, target: str, **details: Any) -> None:
+        """Write it down in the transaction that does it."""
+        audit.note(
+            session,
+            who=self.caller.name,
+            token=self.caller.token_name,
+            what=what,
+            target=target,
+            details=details,
+            request_id=self.request_id,
+            address=self.address,
+        )
+
+
+async def _trail(request: Request) -> Trail:
+    address = "" if request.client is None else request.client.host
+    return Trail(
+        caller=request.state.principal,
+        request_id=getattr(request.state, "request_id", ""),
+        address=address,
+    )
+
+
 async def _form(request: Request) -> dict[str, str]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != FORM:
@@ -75,6 +107,7 @@ async def _form(request: Request) -> dict[str, str]:
 
 PartsDep = Annotated[Parts, Depends(_parts)]
 CallerDep = Annotated[Principal, Depends(_caller)]
+TrailDep = Annotated[Trail, Depends(_trail)]
 FormDep = Annotated[dict[str, str], Depends(_form)]
 
 

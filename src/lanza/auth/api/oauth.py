@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from lanza.auth import accounts, device
+from lanza.auth import accounts, audit, device
 from lanza.auth.api.dependencies import FormDep, Parts, PartsDep
 from lanza.errors import BadRequest, Forbidden, LanzaError, Unauthorized
 
@@ -119,6 +119,14 @@ def _allow(request: Request, parts: Parts, fields: dict[str, str]) -> str:
         account = accounts.check_login(session, name, fields["password"])
     with parts.database.writing() as session:
         device.allow(session, fields.get("code", ""), account)
+        audit.note(
+            session,
+            who=account.name,
+            what="login.allow",
+            target=account.name,
+            request_id=getattr(request.state, "request_id", ""),
+            address=_address(request),
+        )
     for key in keys:
         parts.guard.succeeded(key)
     return account.name

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
 from lanza.auth import accounts, tokens
-from lanza.auth.api.dependencies import CallerDep, PartsDep, json_body, moment, require_rules
+from lanza.auth.api.dependencies import CallerDep, PartsDep, TrailDep, json_body, moment, require_rules
 from lanza.auth.grants import read_grant
 from lanza.auth.principal import Principal, Role
 from lanza.auth.records import Account, Token
@@ -50,7 +50,7 @@ def list_tokens(parts: PartsDep, caller: CallerDep, user: str | None = None) -> 
 
 @router.post("/tokens")
 def issue_token(
-    parts: PartsDep, caller: CallerDep, wanted: Annotated[NewToken, json_body(NewToken)]
+    parts: PartsDep, caller: CallerDep, trail: TrailDep, wanted: Annotated[NewToken, json_body(NewToken)]
 ) -> Response:
     """A new token. Its value is in this answer, and nowhere else ever."""
     with parts.database.writing() as session:
@@ -63,15 +63,21 @@ def issue_token(
             grants=[read_grant(grant.entity, grant.scopes) for grant in wanted.grants],
             expires_at=_allowed_expiry(session, caller, wanted.expires_at),
         )
+        expires = moment(token.expires_at)
+        trail.note(session, "token.create", f"{account.name}/{token.name}", role=token.role, expires=expires)
         answer = {**_token(token), "user": account.name, "token": value}
     return JSONResponse(answer, status_code=201, headers={"Cache-Control": "no-store"})
 
 
 @router.delete("/tokens/{name}", status_code=204)
-def revoke_token(parts: PartsDep, caller: CallerDep, name: str, user: str | None = None) -> None:
+def revoke_token(
+    parts: PartsDep, caller: CallerDep, trail: TrailDep, name: str, user: str | None = None
+) -> None:
     """Make a token worthless. Any token may do this to itself."""
     with parts.database.writing() as session:
-        tokens.revoke(session, _owner(session, caller, user, revoking=name), name)
+        account = _owner(session, caller, user, revoking=name)
+        tokens.revoke(session, account, name)
+        trail.note(session, "token.revoke", f"{account.name}/{name}")
     parts.authenticator.forget()
 
 

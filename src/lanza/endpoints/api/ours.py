@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from lanza.auth.api.dependencies import json_body
 from lanza.auth.principal import Scope
@@ -23,21 +23,29 @@ Days = Annotated[int, Query(ge=1, le=3660, description="The last days, today inc
 
 
 class Back(msgspec.Struct, forbid_unknown_fields=True):
-    """The revision to go back to; without one, the one before."""
+    """The number of the revision to go back to; without one, the one before."""
 
-    to: int | None = None
+    revision: int | None = None
 
 
 @router.get("/endpoints/{namespace}/{name}/logs")
 async def endpoint_logs(
-    control: ControlDep, caller: CallerDep, namespace: str, name: str, follow: bool = False
+    control: ControlDep,
+    caller: CallerDep,
+    namespace: str,
+    name: str,
+    follow: bool = False,
+    replica: str | None = None,
 ) -> Response:
-    """What its replicas say, as text; with `follow`, also what they will say."""
+    """What its replicas say, or one of them, as text; with `follow`, also what they will say."""
     caller.require(Scope.MANAGE, namespace, name)
     view = await run_in_threadpool(control.get, caller, namespace, name)
 
+    label = f"{view.endpoint.namespace}/{view.endpoint.name}"
+    sources = logs.sources(control.platforms, label, view.replicas, replica)
+
     async def text() -> AsyncIterator[str]:
-        async for line in logs.lines(control.platforms, view.replicas, follow=follow):
+        async for line in logs.lines(sources, follow=follow):
             yield f"{line}\n"
 
     return StreamingResponse(text(), media_type="text/plain; charset=utf-8")
@@ -73,7 +81,14 @@ def roll_endpoint_back(
     back: Annotated[Back, json_body(Back)],
 ) -> Response:
     """Go back to what an earlier revision was made of."""
-    return answer(control.rollback(caller, namespace, name, back.to), server)
+    return answer(control.rollback(caller, namespace, name, back.revision), server)
+
+
+@router.get("/endpoints/{namespace}/{name}/webhook")
+def endpoint_webhook(control: ControlDep, caller: CallerDep, namespace: str, name: str) -> Response:
+    """Where notices go, and the secret with which `X-Lanza-Signature` is made."""
+    url, secret = control.webhook(caller, namespace, name)
+    return JSONResponse({"url": url, "secret": secret}, headers={"Cache-Control": "no-store"})
 
 
 @router.get("/endpoints/{namespace}/{name}/usage")
@@ -90,14 +105,19 @@ def endpoint_usage(
 
 @router.get("/costs")
 def costs(
-    control: ControlDep, caller: CallerDep, namespace: str | None = None, days: Days = 30
+    control: ControlDep,
+    caller: CallerDep,
+    namespace: str | None = None,
+    endpoint: str | None = None,
+    by: Literal["endpoint", "day", "token"] = "endpoint",
+    days: Days = 30,
 ) -> list[dict[str, Any]]:
-    """What each endpoint of a namespace cost, or of all that are the caller's."""
+    """What endpoints used and cost: one, all of a namespace, or all that are the caller's."""
     if caller.anonymous:
         raise Unauthorized("this needs a token: log in with `lanza login`, or send one as Bearer.")
     if namespace is not None:
-        caller.require(Scope.CALL, namespace)
+        caller.require(Scope.CALL, namespace, endpoint)
     mine = [it for it in caller.memberships if caller.may(Scope.CALL, it)]
     wanted = [namespace] if namespace is not None else None if caller.rules else mine
     with control.database.reading() as session:
-        return [asdict(it) for it in reports.of_namespaces(session, wanted, reports.Span(days=days))]
+        return reports.summed(session, wanted, reports.Span(days=days), endpoint=endpoint, by=by)

@@ -13,6 +13,21 @@ down_revision: Final = "0003"
 KEY: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 MOMENT: Final = sa.DateTime(timezone=True)
 
+KEPT: Final = {
+    "sqlite": [
+        f"CREATE TRIGGER audit_{what} BEFORE {what} ON audit "
+        "BEGIN SELECT RAISE(ABORT, 'the audit log is only ever added to'); END"
+        for what in ("update", "delete")
+    ],
+    "postgresql": [
+        "CREATE FUNCTION audit_kept() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the audit log is only ever added to'; END $$",
+        "CREATE TRIGGER audit_kept BEFORE UPDATE OR DELETE ON audit "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_kept()",
+    ],
+}
+"""The audit log is changed by nobody who is not a database administrator and means to."""
+
 
 def upgrade() -> None:
     _endpoints()
@@ -123,6 +138,8 @@ def _what_is_counted() -> None:
         sa.Column("address", sa.String, nullable=False),
         sqlite_autoincrement=True,
     )
+    for statement in KEPT[op.get_bind().dialect.name]:
+        op.execute(statement)
 
 
 def _of_endpoint(

@@ -92,7 +92,7 @@ class LocalPlatform:
         log.info("replicas are isolated by %s", self.isolation)
 
     def listen(self, changed: Callable[[], None]) -> None:
-        """From now on call `changed`, on this event loop, when a replica's phase or progress changes."""
+        """See `Platform`: when a replica's phase or progress changes."""
 
         def hear() -> None:
             with suppress(BlockingIOError):

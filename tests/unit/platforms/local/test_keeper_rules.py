@@ -132,12 +132,12 @@ def test_an_answer_is_kept_for_as_long_as_its_graph_is_there(tmp_path: Path) -> 
     kept, graph = tmp_path / "prepared" / "a.json", tmp_path / "model.onnx"
     graph.touch()
     assert known(kept) is None
-    for found in ({"engine": "onnx", "graph": str(graph)}, {"engine": "onnx", "graph": None}):
+    answer = {"engine": "onnx", "why": "", "task": None, "graph": None, "needs": 7}
+    for found in (answer, {**answer, "graph": str(graph)}):
         remember(kept, found)
         assert known(kept) == found
-    remember(kept, {"engine": "onnx", "graph": str(graph)})
     graph.unlink()
     assert known(kept) is None
-    for damaged in ("", "[]", "{"):
+    for damaged in ("", "[]", "{", "3", '{"engine": "onnx", "graph": null}'):
         kept.write_text(damaged)
         assert known(kept) is None

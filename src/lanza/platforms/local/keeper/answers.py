@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 LONGEST: Final = 65536
+PARTS: Final = frozenset({"engine", "why", "task", "graph", "needs"})
+"""What an answer says: four parts of a replica's spec, and the bytes of memory that serving needs."""
 
 
 class Answers:
@@ -41,10 +43,10 @@ class Answers:
 
 def known(path: Path) -> dict[str, Any] | None:
     """A job's result of an earlier start, if what it names is still there."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, AttributeError, TypeError):
         found = json.loads(path.read_bytes())
-        if isinstance(found, dict) and (not found.get("graph") or Path(found["graph"]).is_file()):
-            return found
+        if found.keys() >= PARTS and (not found["graph"] or Path(found["graph"]).is_file()):
+            return dict(found)
     return None
 
 

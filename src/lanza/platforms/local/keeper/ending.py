@@ -12,12 +12,16 @@ LONGEST: Final = 2000
 
 
 class Ended(Exception):
-    """The replica is to be over, and why. `failed` as `Sight` has it; then its last lines are quoted."""
+    """The replica is to be over, and why. `failed` as `Sight` has it.
 
-    def __init__(self, reason: str, *, failed: bool) -> None:
+    Then its last lines are quoted, unless the reason is `plain`, and they would add nothing to it.
+    """
+
+    def __init__(self, reason: str, *, failed: bool, plain: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.failed = failed
+        self.quotes = failed and not plain
 
 
 def exit_status(status: int, *, wrapped: bool) -> int:

@@ -25,7 +25,7 @@ from lanza.platforms.local.keeper.ending import Ended, by_itself, exit_status, s
 from lanza.platforms.local.keeper.events import Signals, wait
 from lanza.platforms.local.keeper.log import Log
 from lanza.platforms.local.keeper.ports import LOOPBACK, free_port, listen, require_free
-from lanza.platforms.local.keeper.probe import Health, Look
+from lanza.platforms.local.keeper.probe import Watch
 from lanza.platforms.local.keeper.watch import LOOK_EVERY, SERVER_EVERY, Usage, Wanted
 from lanza.platforms.local.layout import DRAINING, GONE, READY, RunFolder, State, shout
 from lanza.platforms.local.sandbox import command, temporary
@@ -53,13 +53,11 @@ class Keeper:
         self._told_at = 0.0
         self._child: Child | None = None
         self._usage: Usage | None = None
-        self._health = Health()
-        self._look: Look | None = None
-        self._look_at = _NO_TIME
-        self._address: str | tuple[str, int] = ""
+        self._health: Watch | None = None
         self._drain_until: float | None = None
         self._next_watch = self._next_server = 0.0
-        self._starved_before = processes.killed_for_memory()
+        self._ready = False
+        self._starved = (processes.killed_for_memory(),) * 2
         self._late_at = time.monotonic() + told.start_timeout
         self._answers: Answers | None = None
 
@@ -68,13 +66,13 @@ class Keeper:
             self._tell()
             found = self._prepared() if self._told.job is not None else {}
             self._start(found)
-            raise self._served()
+            outcome = self._served()
         except Ended as ended:
             outcome = ended
         except OSError as error:
             outcome = Ended(f"its keeper could not go on: {error}", failed=True)
         self._end_all()
-        reason = with_last_lines(outcome.reason, self._log.last) if outcome.failed else outcome.reason
+        reason = with_last_lines(outcome.reason, self._log.last) if outcome.quotes else outcome.reason
         self._log.say(f"lanza: {outcome.reason}")
         self._log.close()
         self._state = State(phase=GONE, reason=reason, failed=outcome.failed, ended_at=time.time())
@@ -93,6 +91,7 @@ class Keeper:
                 f"the model needs about {size(needs)} of memory to be served, and {self._told.instance} has "
                 f"{size(self._told.memory)}: choose an instance with more",
                 failed=True,
+                plain=True,
             )
         return found
 
@@ -110,9 +109,9 @@ class Keeper:
         os.setpriority(os.PRIO_PROCESS, child.pid, NICE)
         code = self._until_it_ends()
         if answers.error:
-            raise Ended(answers.error, failed=True)
+            raise Ended(answers.error, failed=True, plain=True)
         if answers.prepared is None:
-            ended = by_itself(code, ready=True, starved=self._starved())
+            ended = by_itself(code, ready=True, starved=self._is_starved())
             raise Ended(f"while it was prepared, {ended.reason}", failed=ended.failed)
         self._child = self._usage = self._answers = None
         self._state = self._state.but(progress="")
@@ -123,38 +122,41 @@ class Keeper:
 
     def _start(self, found: dict[str, Any]) -> None:
         told = self._told
-        environment = self._own_environment(told.sandbox) | told.environment
+        environment = self._own_environment(told.sandbox)
+        place: str | tuple[str, int]
         if told.spec is None:
             port = told.port or free_port()
             require_free(port)
             words = tuple(word.replace("{port}", str(port)) for word in told.words)
-            self._address = (LOOPBACK, port)
             self._launch(words, told.sandbox, {"PORT": str(port), **environment})
-            address = f"http://{LOOPBACK}:{port}"
+            place, address = (LOOPBACK, port), f"http://{LOOPBACK}:{port}"
         else:
-            self._address = self._folder.socket.name
-            listener = listen(self._address)
-            sandbox = told.sandbox
-            if found.get("graph"):
-                readable = (*sandbox.readable, str(Path(found["graph"]).parent))
-                sandbox = replace(sandbox, readable=readable)
-            if found["engine"] != "handler":
-                environment["HF_HUB_OFFLINE"] = "1"  # all that it needs is in its folder
-            spec = json.dumps({**told.spec, **found, "inherited": LISTENER}).encode()
-            self._launch(told.words, sandbox, environment, stdin=spec, listener=listener)
-            # The replica's alone from here on: when it dies, callers are refused instead of kept waiting.
-            os.close(listener)
-            address = told.address
+            place, address = self._folder.socket.name, told.address
+            self._start_ours(told.spec, found, environment, listen(place))
         self._state = self._state.but(address=address)
-        self._look_at = time.monotonic()
+        self._health = Watch(place, told.health_route, now=time.monotonic())
+
+    def _start_ours(
+        self, spec: dict[str, Any], found: dict[str, Any], environment: dict[str, str], listener: int
+    ) -> None:
+        """Lanza's own replica, on a socket that is open already."""
+        sandbox = self._told.sandbox
+        if found["graph"]:
+            sandbox = replace(sandbox, readable=(*sandbox.readable, str(Path(found["graph"]).parent)))
+        if found["engine"] != "handler":
+            environment["HF_HUB_OFFLINE"] = "1"  # all that it needs is in its folder
+        whole = json.dumps({**spec, **found, "inherited": LISTENER}).encode()
+        self._launch(self._told.words, sandbox, environment, stdin=whole, listener=listener)
+        # The replica's alone from here on: when it dies, callers are refused instead of kept waiting.
+        os.close(listener)
 
     def _own_environment(self, sandbox: Sandbox) -> dict[str, str]:
         return {
             "HOME": next(iter(sandbox.writable), "/"),
             "LANG": "C.UTF-8",
             "PATH": "/usr/local/bin:/usr/bin:/bin",
-            **self._told.environment,
             "TMPDIR": temporary(sandbox, str(self._folder.tmp)),
+            **self._told.environment,
             "LANZA_REPLICA": self._told.id,
         }
 
@@ -187,7 +189,7 @@ class Keeper:
         code = self._until_it_ends()
         if self._drain_until is not None:
             return Ended("it was told to stop", failed=False)
-        return by_itself(code, ready=self._health.ready, starved=self._starved())
+        return by_itself(code, ready=self._ready, starved=self._is_starved())
 
     def _until_it_ends(self) -> int:
         """The exit status of what was launched last."""
@@ -203,10 +205,11 @@ class Keeper:
         now = time.monotonic()
         readers = [self._signals.reader, self._wishes]
         readers += [number for number in (child.output, child.answers) if number is not None]
-        writers: list[int] = []
-        if self._look is not None and self._drain_until is None:
-            (writers if self._look.writes else readers).append(self._look.socket.fileno())
-        wait(readers, writers, self._next_time() - now)
+        health = self._health
+        if health is None:
+            wait(readers, [], self._next_time() - now)
+        else:
+            wait([*readers, *health.reads], health.writes, self._next_time() - now)
         now = time.monotonic()
         self._signals.clear()
         self._read(child, now)
@@ -220,10 +223,8 @@ class Keeper:
 
     def _next_time(self) -> float:
         watches = min(self._next_watch, self._next_server)
-        if self._drain_until is not None:
-            return min(watches, self._drain_until)
-        looks = self._look.deadline if self._look is not None else self._look_at
-        return min(watches, looks, _NO_TIME if self._health.ready else self._late_at)
+        end = self._late_at if self._drain_until is None else self._drain_until
+        return min(watches, end, _NO_TIME if self._health is None else self._health.due)
 
     def _read(self, child: Child, now: float) -> None:
         if child.output is not None:
@@ -260,12 +261,13 @@ class Keeper:
             self._stop(POLITE, now)
 
     def _stop(self, drain: float, now: float) -> None:
-        if not self._health.ready:
+        if not self._ready:
             raise Ended("it was told to stop", failed=False)
         if self._drain_until is not None:
             self._drain_until = min(self._drain_until, now + drain)
             return
         self._drain_until = now + drain
+        self._health = None  # one that stops is not asked how it is
         self._state = self._state.but(phase=DRAINING)
         self._tell()
         main = None if self._usage is None else self._usage.main()
@@ -276,32 +278,25 @@ class Keeper:
     def _check_time(self, now: float) -> None:
         if self._drain_until is not None and now >= self._drain_until:
             raise Ended("it was told to stop, and was killed when its time for that was over", failed=False)
-        if not self._health.ready and now >= self._late_at:
-            where = self._state.progress or f"GET {self._told.health_route}: {self._health.last}"
+        if now >= self._late_at:
+            met = "" if self._health is None else f"GET {self._told.health_route}: {self._health.health.last}"
+            where = self._state.progress or met
             raise Ended(f"it was not ready within {self._told.start_timeout:g} s ({where})", failed=True)
 
     def _check_health(self, now: float) -> None:
-        if self._drain_until is not None:
+        if self._health is None:
             return
-        if self._look is None:
-            if now < self._look_at:
-                return
-            self._look = Look(self._address, self._told.health_route, now=now)
-        self._look.go_on(now)
-        outcome = self._look.outcome
-        if outcome is None:
-            return
-        self._look = None
-        if self._health.learn(outcome):
+        if self._health.go_on(now):
+            self._ready, self._late_at = True, _NO_TIME
             self._state = self._state.but(phase=READY, progress="")
             self._tell()
-        if self._health.unhealthy:
+        health = self._health.health
+        if health.unhealthy:
             raise Ended(
-                f"it was ended, as GET {self._told.health_route} failed {self._health.failures} times in a "
-                f"row: {self._health.last}",
+                f"it was ended, as GET {self._told.health_route} failed {health.failures} times in a row: "
+                f"{health.last}",
                 failed=True,
             )
-        self._look_at = now + self._health.pause
 
     def _watch(self, now: float) -> None:
         if now >= self._next_watch and self._usage is not None:
@@ -313,6 +308,7 @@ class Keeper:
                 self._folder.write_state(self._state)
         if now >= self._next_server:
             self._next_server = now + SERVER_EVERY
+            self._starved = (self._starved[1], processes.killed_for_memory())
             self._wanted.look(now)
 
     # Telling, and the end
@@ -322,8 +318,9 @@ class Keeper:
         self._folder.write_state(self._state)
         shout(Path(self._told.news), b".")
 
-    def _starved(self) -> bool:
-        return processes.killed_for_memory() > self._starved_before
+    def _is_starved(self) -> bool:
+        """Whether the system has killed for want of memory in the last seconds."""
+        return processes.killed_for_memory() > self._starved[0]
 
     def _end_all(self) -> None:
         """Kill whatever is left below us, and wait until it is gone."""

@@ -26,7 +26,7 @@ def free_port() -> int:
     for port in random.sample(PORTS, 200):
         if not _is_taken(port):
             return port
-    raise Ended("no port is free on this machine", failed=True)
+    raise Ended("no port is free on this machine", failed=True, plain=True)
 
 
 def require_free(port: int) -> None:
@@ -34,6 +34,7 @@ def require_free(port: int) -> None:
         raise Ended(
             f"port {port} is taken by another program: write {{port}} into the command to get a free one",
             failed=True,
+            plain=True,
         )
 
 

@@ -99,7 +99,7 @@ def _why(code: int) -> str:
 
 
 class Health:
-    """What looks have brought so far."""
+    """What looks have brought so far. `last` is what was wrong at the latest one that failed."""
 
     def __init__(self) -> None:
         self.ready = False
@@ -123,3 +123,39 @@ class Health:
     @property
     def pause(self) -> float:
         return EVERY if self.ready and not self.failures else EVERY_STARTING if not self.ready else EVERY / 2
+
+
+class Watch:
+    """Looks at one address again and again: the socket and the time to wait for, and what comes of it."""
+
+    def __init__(self, address: str | tuple[str, int], route: str, *, now: float) -> None:
+        self._address, self._route = address, route
+        self._look: Look | None = None
+        self._next = now
+        self.health = Health()
+
+    @property
+    def reads(self) -> list[int]:
+        return [self._look.socket.fileno()] if self._look is not None and not self._look.writes else []
+
+    @property
+    def writes(self) -> list[int]:
+        return [self._look.socket.fileno()] if self._look is not None and self._look.writes else []
+
+    @property
+    def due(self) -> float:
+        return self._next if self._look is None else self._look.deadline
+
+    def go_on(self, now: float) -> bool:
+        """Begin a look, or go on with it. Whether the replica has just become ready."""
+        if self._look is None:
+            if now < self._next:
+                return False
+            self._look = Look(self._address, self._route, now=now)
+        self._look.go_on(now)
+        if self._look.outcome is None:
+            return False
+        became = self.health.learn(self._look.outcome)
+        self._look = None
+        self._next = now + self.health.pause
+        return became

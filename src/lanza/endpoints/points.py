@@ -1,0 +1,88 @@
+"""The history of an endpoint for charts: a point for each minute, kept for a while, read in wider steps.
+
+Points are written by the gateway (what it carried) and by the loop (what it cost), each adding to what is
+there. A minute in which nothing ran has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from lanza.endpoints.records import Point
+
+KEEP_POINTS: Final = timedelta(days=30)
+MOST: Final = 1500
+"""Points of one answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What happened from `minute` (since 1970) on, until the next step. Seconds are those of all requests."""
+
+    minute: int
+    requests: int
+    errors: int
+    seconds: float
+    slowest: float
+    replicas: int
+    cost: float
+
+
+def series(session: Session, endpoint: int, *, since: datetime, until: datetime, step: int) -> list[Step]:
+    """Steps of `step` minutes with anything in them; wider ones when there would be over `MOST`."""
+    first, last = minute_of(since), minute_of(until)
+    step = max(1, step, -(-(last - first) // MOST))
+    start = func.min(Point.minute) - func.min(Point.minute) % step
+    columns = Point.__table__.c
+    rows = session.execute(
+        select(
+            start,
+            func.sum(columns.requests),
+            func.sum(columns.errors),
+            func.sum(columns.seconds),
+            func.max(columns.slowest),
+            func.max(columns.replicas),
+            func.sum(columns.cost),
+        )
+        .where(Point.endpoint_id == endpoint, Point.minute >= first, Point.minute <= last)
+        .group_by(Point.minute - Point.minute % step)
+        .order_by(start)
+    )
+    return [
+        Step(
+            minute=int(at),
+            requests=int(requests),
+            errors=int(errors),
+            seconds=float(seconds),
+            slowest=float(slowest),
+            replicas=int(most),
+            cost=float(cost),
+        )
+        for at, requests, errors, seconds, slowest, most, cost in rows
+    ]
+
+
+def add_cost(session: Session, endpoint: int, moment: datetime, cost: float) -> None:
+    """Add what replicas have cost to the minute of `moment`."""
+    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
+    nothing = {"requests": 0, "errors": 0, "seconds": 0.0, "slowest": 0.0, "replicas": 0}
+    statement = insert(Point).values(endpoint_id=endpoint, minute=minute_of(moment), cost=cost, **nothing)
+    added = {"cost": Point.__table__.c.cost + statement.excluded.cost}
+    session.execute(statement.on_conflict_do_update(index_elements=["endpoint_id", "minute"], set_=added))
+
+
+def forget_old(session: Session, moment: datetime) -> int:
+    """Remove what is over `KEEP_POINTS` old. How many there were."""
+    old = delete(Point).where(Point.minute < minute_of(moment - KEEP_POINTS))
+    return int(session.execute(old).rowcount)  # type: ignore[attr-defined]
+
+
+def minute_of(moment: datetime) -> int:
+    return int(moment.timestamp() // 60)

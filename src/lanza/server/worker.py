@@ -1,0 +1,31 @@
+"""One of several processes of a server: `python -m lanza.server.worker`, started by `workers.py`.
+
+It is given the listening socket and a channel by their numbers, and the settings on its standard input.
+"""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import sys
+
+from lanza.server.app import application
+from lanza.server.colleagues import Colleagues
+from lanza.server.folder import hub_of
+from lanza.server.logs import log_to_stderr
+from lanza.server.process import local, serve
+
+
+def main() -> None:
+    log_to_stderr()
+    settings = pickle.load(sys.stdin.buffer)  # noqa: S301 -- our parent's
+    listener, channel = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    colleagues = Colleagues(channel)
+    if not settings.endpoints:
+        colleagues.listen(lambda endpoint_id: None)  # for the end of our parent, of which it tells too
+    app = application(hub_of(settings), settings, local(settings), colleagues)
+    serve(app, settings, listener, colleagues.ready)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Folders of models: whole and true, linked where that can be, with a base, gone when not needed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fake_platform import SMALL
+from hub_parts import hub as make_hub
+from hub_parts import person, push, record
+from hub_records import principal
+from lanza.auth import accounts
+from lanza.endpoints import store
+from lanza.endpoints.secrets import Vault
+from lanza.endpoints.spec import read_spec
+from lanza.errors import LanzaError, RepoNotFound
+from lanza.hub import repos
+from lanza.hub.hub import Hub
+from lanza.hub.names import Kind, RepoName, parse_repo
+from lanza.server.pantry import BASE, FolderPantry
+
+WEIGHTS = bytes(range(256)) * 400
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    made = make_hub(tmp_path)
+    yield made
+    made.database.close()
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+def repository(hub: Hub, name: str, files: dict[str, bytes], **large: bytes) -> tuple[int, str]:
+    namespace = name.partition("/")[0]
+    with hub.database.reading() as session:
+        known = accounts.find(session, namespace)
+        caller = principal(known) if known else None
+    repos.create(hub, caller or person(hub, namespace), parse_repo(Kind.MODEL, name))
+    number = record(hub, name).id
+    return number, push(
+        hub, number, files, large={path.replace("__", "."): it for path, it in large.items()}
+    ).oid
+
+
+def fetch(pantry: FolderPantry, number: int, commit: str) -> Path:
+    return asyncio.run(pantry.fetch(number, commit)).folder
+
+
+def test_a_folder_has_the_files_of_its_commit(hub: Hub, models: Path) -> None:
+    files = {"config.json": b"{}", "onnx/vocab.txt": "año\n".encode(), "empty": b""}
+    number, commit = repository(hub, "ana/becas", files, model__safetensors=WEIGHTS)
+    push(hub, number, {"config.json": b"{2}"})
+    folder = fetch(FolderPantry(hub, models), number, commit)
+    assert folder == models / str(number) / commit
+    for path, content in {**files, "model.safetensors": WEIGHTS}.items():
+        assert (folder / path).read_bytes() == content
+    assert [it.name for it in models.iterdir()] == [str(number)]
+
+
+def test_large_files_are_links_that_nobody_may_write_to(hub: Hub, models: Path) -> None:
+    number, commit = repository(hub, "ana/becas", {}, model__safetensors=WEIGHTS)
+    weights = fetch(FolderPantry(hub, models), number, commit) / "model.safetensors"
+    assert weights.stat().st_nlink == 2
+    assert weights.stat().st_mode & 0o222 == 0
+
+
+def test_large_files_are_copied_where_they_cannot_be_linked(
+    hub: Hub, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, commit = repository(hub, "ana/becas", {}, model__safetensors=WEIGHTS)
+    monkeypatch.setattr(type(hub.blobs), "path", lambda self, sha256: None)
+    weights = fetch(FolderPantry(hub, models), number, commit) / "model.safetensors"
+    assert weights.stat().st_nlink == 1
+    assert weights.read_bytes() == WEIGHTS
+
+
+def test_what_fails_half_way_leaves_nothing(hub: Hub, models: Path) -> None:
+    number, commit = repository(hub, "ana/becas", {"a.txt": b"a"}, model__safetensors=WEIGHTS)
+    for sha256, _ in list(hub.blobs.all()):
+        hub.blobs.delete(sha256)
+    with pytest.raises(LanzaError, match="push the file again"):
+        fetch(FolderPantry(hub, models), number, commit)
+    assert list(models.rglob("*")) == []
+
+
+def adapter(hub: Hub, base: str, name: str = "ana/lora") -> tuple[int, str]:
+    config = json.dumps({"base_model_name_or_path": base, "peft_type": "LORA"}).encode()
+    return repository(hub, name, {"adapter_config.json": config}, adapter_model__safetensors=WEIGHTS[:512])
+
+
+def test_an_adapter_has_its_base_beside_it(hub: Hub, models: Path) -> None:
+    repository(hub, "eva/base", {"config.json": b'{"model_type": "bert"}'}, model__safetensors=WEIGHTS)
+    folder = fetch(FolderPantry(hub, models), *adapter(hub, "eva/base"))
+    config = json.loads((folder / "adapter_config.json").read_bytes())
+    assert config == {"base_model_name_or_path": BASE, "peft_type": "LORA"}
+    assert (folder / BASE / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_base_that_is_not_for_everybody_is_not_given_away(hub: Hub, models: Path) -> None:
+    number, _ = repository(hub, "eva/base", {"config.json": b"{}"})
+    mine = adapter(hub, "eva/base", "eva/lora")
+    others = adapter(hub, "eva/base", "ana/lora")
+    with hub.database.writing() as session:
+        repo = session.get_one(type(record(hub, "eva/base")), number)
+        repo.visibility = "private"
+    pantry = FolderPantry(hub, models)
+    assert (fetch(pantry, *mine) / BASE / "config.json").is_file()
+    with pytest.raises(RepoNotFound, match="not for everybody"):
+        fetch(pantry, *others)
+
+
+def test_a_base_that_is_not_here_is_brought(hub: Hub, models: Path) -> None:
+    asked: list[RepoName] = []
+
+    def bring(name: RepoName) -> None:
+        asked.append(name)
+        repository(hub, "google/base", {"config.json": b"{}"})
+
+    folder = fetch(FolderPantry(hub, models, bring=bring), *adapter(hub, "google/base"))
+    assert [it.id for it in asked] == ["google/base"]
+    assert (folder / BASE / "config.json").is_file()
+
+
+@pytest.mark.parametrize("base", ["/home/ana/base", "nadie/nada", "a/b/c"])
+def test_a_base_that_cannot_be_had_is_named(hub: Hub, models: Path, base: str) -> None:
+    with pytest.raises(RepoNotFound, match=r"adapter_config\.json"):
+        fetch(FolderPantry(hub, models), *adapter(hub, base))
+
+
+def test_folders_go_when_no_endpoint_is_at_them(hub: Hub, models: Path) -> None:
+    number, old = repository(hub, "ana/becas", {"a.txt": b"1"})
+    new = push(hub, number, {"a.txt": b"2"}).oid
+    pantry = FolderPantry(hub, models)
+    old_folder, new_folder = fetch(pantry, number, old), fetch(pantry, number, new)
+    (models / ".half").mkdir()
+    spec = read_spec({"name": "becas", "model": {"repository": "ana/becas"}})
+    with hub.database.writing() as session:
+        making = store.Making(spec=spec, instance=SMALL, repo_id=number, commit=new, secrets={})
+        endpoint = store.create(session, Vault(b"k" * 32), accounts.get(session, "ana"), making, by="ana")
+    pantry.tidy()
+    assert new_folder.is_dir()
+    assert not old_folder.exists()
+    assert not (models / ".half").exists()
+    with hub.database.writing() as session:
+        session.delete(session.merge(endpoint))
+    pantry.tidy()
+    assert not new_folder.exists()
+    assert fetch(pantry, number, new) == new_folder
