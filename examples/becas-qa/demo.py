@@ -76,7 +76,7 @@ def _journey(server: Server, token: str, model: Path, questions: list[dict[str, 
         type="authenticated",
     )
     endpoint.wait(timeout=300, refresh_every=1)
-    _line(f"{endpoint.url} is {endpoint.status.value}", began)
+    _line(f"{endpoint.url} is {endpoint.status}", began)
 
     _say("4. Ask it with InferenceClient")
     for item in questions:
@@ -84,9 +84,9 @@ def _journey(server: Server, token: str, model: Path, questions: list[dict[str, 
 
     _say("5. Scale it to zero, and wake it with a question")
     endpoint.scale_to_zero()
-    _line(f"it is {endpoint.fetch().status.value}: nothing runs, nothing costs")
+    _line(f"it is {endpoint.fetch().status}: nothing runs, nothing costs")
     seconds = _ask(endpoint, questions[0])
-    _line(f"awake again: {endpoint.fetch().status.value}, {seconds:.2f} s from zero to the answer")
+    _line(f"awake again: {endpoint.fetch().status}, {seconds:.2f} s from zero to the answer")
 
     _say("6. What it has cost so far")
     _run(server, token, "costs", f"{OWNER}/{NAME}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import typer
@@ -59,7 +61,20 @@ def costs(
         chosen = context(server)
         query["namespace"] = namespace or own_namespace(chosen)
     found = call(chosen, "GET", f"/api/lanza/costs?{urlencode(query)}")
-    show_table(found, as_json=as_json)
-    if not as_json and found:
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    show_table([_readable(row) for row in found], as_json=False)
+    if found:
         total = sum(row["cost"] for row in found)
-        print(f"\n{total:.4f} dollars in {days} days, until {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.")
+        print(f"\n{_dollars(total)} dollars in {days} days, until {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.")
+
+
+def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the table: times and money with as many digits as mean something."""
+    changed = {"replica_seconds": f"{row['replica_seconds']:.1f}", "cost": _dollars(row["cost"])}
+    return {name: changed.get(name, str(value)) for name, value in row.items()}
+
+
+def _dollars(amount: float) -> str:
+    return f"{amount:.2f}" if amount >= 1 else f"{amount:.6f}"
