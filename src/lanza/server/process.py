@@ -1,7 +1,7 @@
 """The server as a process: the folder's lock, the socket, the signals.
 
 uvicorn speaks HTTP. On SIGTERM or Ctrl-C it stops listening and lets running requests end (bounded); then
-what is open is closed and the process ends with 0.
+what is open is closed, replicas are ended, and the process ends with 0.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def run(
         else:
             here = local(settings) if platforms is None else platforms
             serve(application(hub, settings, here), settings, listener, lambda: ready(url))
+        _end_replicas(settings)
 
 
 def serve(app: ASGIApp, settings: ServerSettings, listener: socket.socket, ready: Callable[[], None]) -> None:
@@ -69,6 +70,16 @@ def serve(app: ASGIApp, settings: ServerSettings, listener: socket.socket, ready
         import uvloop
 
         uvloop.run(serving)
+
+
+def _end_replicas(settings: ServerSettings) -> None:
+    """Who stops a server wants all of it to stop; nobody is left to be answered."""
+    if not settings.endpoints or sys.platform != "linux":
+        return
+    from lanza.platforms.local.ending import end_all
+
+    if left := end_all(settings.data, drain=settings.drain):
+        log.warning("%d replicas have not ended yet; without a server they will within a minute", left)
 
 
 def local(settings: ServerSettings) -> Mapping[str, Platform]:

@@ -1,7 +1,8 @@
 """The hardware that this machine offers, by size and price: pure functions of what it has and a price file.
 
-The model: `cpu` sizes take memory in proportion, so that as many fit by memory as by cores, when cores are
-promised `oversubscription` times; `memory` sizes take that many times as much, the largest all there is.
+The model: `cpu` sizes have 2 GiB for each core, which is plenty for most encoders; less where the machine has
+less for each core that it promises. `memory` sizes have memory in proportion to their cores, the largest all
+that there is.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from lanza.models.memory import this_machine
 
 GIB: Final = 2**30
 MIB: Final = 2**20
+CORE_MEMORY: Final = 2 * GIB
+"""Bytes for each core of a `cpu` size."""
 SHIPPED: Final = Path(__file__).with_name("prices.toml")
 VENDOR: Final = "lanza"
 REGION: Final = "local"
@@ -75,10 +78,15 @@ class Prices:
 
 def offers(machine: Machine, prices: Prices, *, oversubscription: float) -> Sequence[Instance]:
     """All sizes, the smallest first."""
-    of_cpu = [_offer(machine, prices, "cpu", cores, oversubscription) for cores in _sizes(machine.cores)]
-    of_memory = [_offer(machine, prices, "memory", cores, 1.0) for cores in _sizes(machine.cores)]
-    rest = of_memory if oversubscription > 1 else []
-    return sorted([*of_cpu, *rest], key=lambda it: (it.cpus, it.memory_bytes))
+    whole = machine.memory // machine.cores
+    small = min(CORE_MEMORY, int(whole / max(1.0, oversubscription)))
+    kinds = {"cpu": small, "memory": whole} if small < whole else {"cpu": whole}
+    found = [
+        _offer(machine, prices, kind, cores, cores * each // MIB * MIB)
+        for kind, each in kinds.items()
+        for cores in _sizes(machine.cores)
+    ]
+    return sorted(found, key=lambda it: (it.cpus, it.memory_bytes))
 
 
 def _sizes(cores: int) -> list[int]:
@@ -86,8 +94,7 @@ def _sizes(cores: int) -> list[int]:
     return sorted({*(2**power for power in range(cores.bit_length()) if 2**power <= cores), cores})
 
 
-def _offer(machine: Machine, prices: Prices, kind: str, cores: int, share: float) -> Instance:
-    memory = int(machine.memory * cores / machine.cores / share) // MIB * MIB
+def _offer(machine: Machine, prices: Prices, kind: str, cores: int, memory: int) -> Instance:
     return Instance(
         vendor=VENDOR,
         region=REGION,

@@ -203,3 +203,11 @@ def test_what_belongs_to_a_program(tmp_path: Path) -> None:
     found = belongings(environment / "bin" / "tool", [home])
     assert found[:2] == [str(environment), "/opt/python"]
     assert str(Path(sys.executable).resolve().parent.parent) in found
+
+
+def test_a_core_has_two_gib_where_the_machine_has_plenty() -> None:
+    found = {it.id: it.memory_bytes for it in offers(machine(4, 64 * GIB), PRICES, oversubscription=2)}
+    assert found["lanza-local-cpu-x1"] == 2 * GIB
+    assert found["lanza-local-cpu-x4"] == 8 * GIB
+    assert found["lanza-local-memory-x1"] == 16 * GIB
+    assert found["lanza-local-memory-x4"] == 64 * GIB
