@@ -44,6 +44,8 @@ soak: $(SETUP) ## Run the soak tests in full
 bench: $(BENCH) ## Measure against peers, side by side in one run
 	.venv/bin/python bench/run.py
 	.venv/bin/python bench/hub/run.py
+	.venv/bin/python bench/gateway/run.py
+	.venv/bin/python bench/autoscale/run.py --write
 
 format: $(SETUP) ## Put the code into shape
 	.venv/bin/ruff check --fix .

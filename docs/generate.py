@@ -9,12 +9,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from generators import cli, endpoint_spec, errors, hub_api, tasks
+from generators import cli, endpoint_spec, endpoints_api, errors, hub_api, tasks
 
 REFERENCE = Path(__file__).parent / "reference"
 GENERATORS = {
     "cli.md": cli,
     "endpoint-spec.md": endpoint_spec,
+    "endpoints-api.md": endpoints_api,
     "errors.md": errors,
     "hub-api.md": hub_api,
     "tasks.md": tasks,

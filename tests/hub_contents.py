@@ -33,7 +33,9 @@ def serving(
     folder: Path, *, limits: HubLimits | None = None, refused: frozenset[str] = frozenset()
 ) -> Iterator[ContentServer]:
     """A server over `folder`, asked without sockets."""
-    settings = ServerSettings(data=folder, upstream=None, limits=limits or HubLimits(), refused=refused)
+    settings = ServerSettings(
+        data=folder, upstream=None, limits=limits or HubLimits(), refused=refused, endpoints=False
+    )
     with DataFolder(path=settings.data).held():
         hub = open_hub(settings)
         inner: Any = application(hub, settings, {})

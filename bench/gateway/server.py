@@ -7,6 +7,7 @@ token to FOLDER/token.
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ async def main(folder: Path, port: int, address: str) -> None:
     )
     await gateway.start()
     (folder / "token").write_text(token)
+    gc.collect()
+    gc.freeze()
     config = uvicorn.Config(
         gateway, port=port, http=Protocol, ws="none", lifespan="off", access_log=False, log_config=None,
         server_header=False, proxy_headers=False, timeout_keep_alive=75,

@@ -11,6 +11,7 @@ from functools import cached_property
 from fastapi import APIRouter
 from starlette.routing import compile_path
 
+from lanza.endpoints import api as endpoints
 from lanza.hub import pages
 from lanza.server.app import ROUTERS, nothing
 
@@ -58,20 +59,21 @@ class Route:
 
 
 def routes() -> list[Route]:
-    """All in the server's order, without pages for people and without those that find nothing."""
+    """All in the server's order, without endpoints', pages for people and those that find nothing."""
     return [
         Route(method=method, path=path, purpose=inspect.cleandoc(endpoint.__doc__ or "").partition("\n\n")[0])
         for router in ROUTERS
-        if router is not pages.router
-        for path, methods, endpoint in _found(router, "")
+        if router not in (pages.router, endpoints.router)
+        for path, methods, endpoint in found_in(router, "")
         if endpoint is not nothing
         for method in sorted(methods)
     ]
 
 
-def _found(router: APIRouter, prefix: str) -> Iterator[tuple[str, set[str], object]]:
+def found_in(router: APIRouter, prefix: str) -> Iterator[tuple[str, set[str], object]]:
+    """Path, methods and function of each route."""
     for route in router.routes:
         if (inner := getattr(route, "original_router", None)) is not None:
-            yield from _found(inner, prefix + route.include_context.prefix)
+            yield from found_in(inner, prefix + route.include_context.prefix)
         else:
             yield prefix + route.path, route.methods, route.endpoint

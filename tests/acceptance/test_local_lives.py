@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -40,6 +41,7 @@ def test_a_model_is_prepared_served_and_stopped(here: Machine) -> None:
     assert (ended.reason, ended.failed, ended.address) == ("it was told to stop", False, None)
     assert ended.ended_at is not None
     assert not left_of(sight.id)
+    assert here.logs(sight.id)[0].startswith("lanza: served by onnx: ")
     # A second start asks what the first has found out.
     kept = list((here.platform._places.prepared).iterdir())
     again = here.ready(folder=EXAMPLE)
@@ -239,6 +241,25 @@ def test_what_was_converted_is_served_from_where_it_is_kept(here: Machine, tmp_p
     again = here.ready(folder=folder)
     assert ask(again, body={"inputs": "una beca"})[1] == body
     here.stop(again.id)
+
+
+def test_a_handler_with_packages_of_its_own_keeps_them_for_the_next_start(
+    here: Machine, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "requirements.txt").write_text("numpy\n")  # which we have: nothing is fetched
+    (folder / "handler.py").write_text(
+        "import sys\nclass EndpointHandler:\n    def __init__(self, path): pass\n"
+        "    def __call__(self, data): return sys.prefix\n"
+    )
+    first = here.ready(folder=folder)
+    prefix = json.loads(ask(first, body={"inputs": ""})[1])
+    assert prefix.startswith(str(here.platform._places.home("ana/prueba") / "envs"))
+    here.stop(first.id)
+    again = here.ready(folder=folder)
+    assert json.loads(ask(again, body={"inputs": ""})[1]) == prefix
+    assert not any("installing" in line for line in here.logs(again.id))
 
 
 def test_a_replica_whose_folder_is_removed_ends(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from lanza.gateway.targets import Target
 
 log = logging.getLogger("lanza.gateway")
 
-FRESH: Final = 0.5
+FRESH: Final = 0.9
 """Seconds for which an entry is used without another look."""
 OLD: Final = 1.0
 """Seconds after which nobody is sent by what an entry says, as long as the database answers."""

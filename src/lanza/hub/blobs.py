@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final, Self, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -22,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from lanza.errors import NotFound
 from lanza.hub.incoming import Incoming, check_content, feed, full_disk, gathered
 from lanza.hub.shelves import Bucket, Folder, Shelf
+from lanza.hub.turns import Turns
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class BlobStore:
         self._shelf = shelf
         self._scratch = scratch
         self.staging = staging
-        self._turns = _Turns()
+        self._turns = Turns(scratch / "turns")
         self._workers = ThreadPoolExecutor(WORKERS, "blobs")
 
     @classmethod
@@ -112,7 +112,7 @@ class BlobStore:
 
     @contextmanager
     def turn(self, name: str) -> Iterator[None]:
-        """Be the only one in this process that works on `name`; others wait."""
+        """Be the only one that works on `name`, in whatever process of the server; others wait."""
         with self._turns.of(name):
             yield
 
@@ -173,27 +173,3 @@ def _fill(given: tuple[Incoming, Iterable[bytes]]) -> None:
     for piece in gathered(chunks):
         incoming.write(piece)
     incoming.finish()
-
-
-class _Turns:
-    """Locks by name, which are there while somebody has or wants them."""
-
-    def __init__(self) -> None:
-        self._guard = Lock()
-        self._locks: dict[str, tuple[Lock, int]] = {}
-
-    @contextmanager
-    def of(self, name: str) -> Iterator[None]:
-        with self._guard:
-            lock, users = self._locks.get(name, (Lock(), 0))
-            self._locks[name] = (lock, users + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._guard:
-                lock, users = self._locks[name]
-                if users == 1:
-                    del self._locks[name]
-                else:
-                    self._locks[name] = (lock, users - 1)

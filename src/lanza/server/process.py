@@ -7,6 +7,7 @@ what is open is closed, replicas are ended, and the process ends with 0.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -133,6 +134,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
+            gc.collect()
+            gc.freeze()  # what is there by now stays: to look it through again and again costs pauses
             self._announce()
 
     @contextmanager

@@ -73,9 +73,9 @@ def test_a_young_entry_is_used_a_middle_aged_one_read_beside_an_old_one_first() 
         assert known.young("ana/becas") is None
         await known.get("ana/becas")
         source.targets["ana/becas"] = other = replace(BECAS, revision=2)
-        clock.now += 0.4
+        clock.now += 0.85
         assert known.young("ana/becas") is BECAS
-        clock.now += 0.4
+        clock.now += 0.1
         assert known.young("ana/becas") is BECAS
         assert len(source.reads) == 1
         await asyncio.sleep(0.001)

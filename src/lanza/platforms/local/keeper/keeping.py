@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from contextlib import suppress
@@ -21,6 +22,7 @@ from lanza.platforms.local.instructions import BUBBLEWRAP, Instructions, Job, Sa
 from lanza.platforms.local.keeper import processes
 from lanza.platforms.local.keeper.answers import Answers, known, remember
 from lanza.platforms.local.keeper.child import LISTENER, Child, read, reap, spawn
+from lanza.platforms.local.keeper.disk import Disk, DiskFull
 from lanza.platforms.local.keeper.ending import Ended, by_itself, exit_status, size, with_last_lines
 from lanza.platforms.local.keeper.events import Signals, wait
 from lanza.platforms.local.keeper.log import Log
@@ -49,6 +51,7 @@ class Keeper:
         self._signals = Signals()
         self._wishes = os.open(folder.wishes, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._wanted = Wanted(told, folder)
+        self._disk = Disk([folder.tmp, *(Path(it) for it in told.sandbox.writable)])
         self._state = State()
         self._told_at = 0.0
         self._child: Child | None = None
@@ -72,6 +75,9 @@ class Keeper:
         except OSError as error:
             outcome = Ended(f"its keeper could not go on: {error}", failed=True)
         self._end_all()
+        if isinstance(outcome, DiskFull):
+            for place in self._disk.places:
+                shutil.rmtree(place, ignore_errors=True)
         reason = with_last_lines(outcome.reason, self._log.last) if outcome.quotes else outcome.reason
         self._log.say(f"lanza: {outcome.reason}")
         self._log.close()
@@ -93,6 +99,7 @@ class Keeper:
                 failed=True,
                 plain=True,
             )
+        self._log.say(f"lanza: served by {found['engine']}: {found['why']}")
         return found
 
     def _run_job(self, job: Job) -> dict[str, Any]:
@@ -302,6 +309,7 @@ class Keeper:
         if now >= self._next_watch and self._usage is not None:
             self._next_watch = now + LOOK_EVERY
             self._usage.look(now)
+            self._disk.look(now)
             if now - self._told_at >= TELL_EVERY:
                 self._state = self._state.but(cpu=round(self._usage.cpu, 3), memory=self._usage.memory)
                 self._told_at = now
