@@ -1,8 +1,8 @@
 """What the gateway costs: a replica asked directly, and through gateway, authentication, metering.
 
 Turns of one round are near in time, and only one of them runs at a time, as in bench/rounds.py. Directly, the
-load generator speaks TCP to the replica; through the gateway it speaks TCP to that, and the gateway speaks to
-the replica over a Unix socket, as it does when the local platform has started it.
+load generator speaks TCP to the replica; through the gateway it speaks TCP to `lanza up`, where the same
+model was pushed and deployed, and which speaks to the replica over a Unix socket.
 
     python bench/gateway/run.py [--quick] [--only handler|minilm] [--write]
 """
@@ -26,9 +26,11 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # where the modules lie that all of bench/ shares
 
+import psutil  # type: ignore[import-untyped]
+
 import machine
 from load import Figures, run_wrk
-from processes import cpu_seconds, free_port, stop
+from processes import free_port, listens, stop
 from servers import ask
 
 HERE: Final = Path(__file__).parent
@@ -124,26 +126,40 @@ def direct(work: Work, folder: Path) -> Iterator[tuple[int, str, dict[str, str],
 
 @contextmanager
 def through(work: Work, folder: Path) -> Iterator[tuple[int, str, dict[str, str], list[int]]]:
-    """The replica on a Unix socket, and the gateway on a port."""
-    port, socket = free_port(), folder / "replica.sock"
-    path = folder / "spec.json"
-    path.write_text(json.dumps({**work.spec, "uds": str(socket)}))
-    with (
-        process(sys.executable, "-m", "lanza.replica", str(path), log=folder / "replica.log") as replica,
-        process(
-            sys.executable,
-            str(HERE / "server.py"),
-            str(folder),
-            str(port),
-            f"unix:{socket}",
-            log=folder / "gateway.log",
-        ) as gateway,
-    ):
-        token = folder / "token"
-        wait(token.exists)
-        headers = {"Authorization": f"Bearer {token.read_text()}"}
-        until_answered(port, "/endpoints/bench/subject", work, headers)
-        yield port, "/endpoints/bench/subject", headers, [gateway.pid, replica.pid]
+    """The same model as an endpoint of `lanza up`, on all cores."""
+    port, data = free_port(), folder / "data"
+    words = ("-m", "lanza", "up", "--port", str(port), "--data", str(data), "--no-upstream")
+    with process(sys.executable, *words, log=folder / "server.log") as server:
+        token = data / "admin.token"
+        wait(lambda: token.exists() and listens(port))
+        headers = {"Authorization": f"Bearer {token.read_text().strip()}"}
+        path = deployed(f"http://127.0.0.1:{port}", token.read_text().strip(), work)
+        until_answered(port, path, work, headers)
+        yield port, path, headers, [server.pid]
+
+
+def deployed(url: str, token: str, work: Work) -> str:
+    """Push and deploy it as anybody would; gives the endpoint's path."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import get_session
+
+    api = HfApi(endpoint=url, token=token)
+    me = api.whoami()["name"]
+    repository = api.create_repo("subject", exist_ok=True).repo_id
+    api.upload_folder(folder_path=work.spec["folder"], repo_id=repository)
+    wanted = {
+        "name": "subject",
+        "type": "protected",
+        "provider": {"vendor": "lanza", "region": "local"},
+        "compute": {"instanceSize": f"x{len(os.sched_getaffinity(0))}", "scaling": {"minReplica": 1}},
+        "model": {"repository": repository, "task": work.spec.get("task")},
+    }
+    asked = get_session().post(
+        f"{url}/v2/endpoint/{me}", json=wanted, headers={"Authorization": f"Bearer {token}"}
+    )
+    if asked.is_error:
+        raise SystemExit(f"it cannot be deployed: {asked.text}")
+    return f"/endpoints/{me}/subject"
 
 
 WAYS: Final = {"direct": direct, "gateway": through}
@@ -177,6 +193,12 @@ def turn(way: str, work: Work, clients: int, seconds: float) -> Figures:
             figures = load(seconds)
             spent = cpu_seconds(processes[0]) - before
             return replace(figures, cpu_ms=spent * 1e3 / (figures.per_second * seconds))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of the process that was asked, the server or the replica, and of none that it has started."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def measure(work: Work, clients: int, *, seconds: float, rounds: int) -> dict[str, Any]:
