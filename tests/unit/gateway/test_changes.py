@@ -9,7 +9,7 @@ from dataclasses import replace
 from auth_app import Clock
 from lanza.database import now
 from lanza.endpoints.states import State
-from lanza.gateway.table import RouteTable
+from lanza.gateway.table import FRESH, RouteTable
 from lanza.gateway.targets import Target
 
 RUNS = Target(
@@ -61,11 +61,11 @@ def test_a_read_that_began_before_a_change_settles_nothing() -> None:
 
         table = RouteTable(read, clock=clock)
         await table.get("ana/qa")
-        clock.now += 0.7
+        clock.now += FRESH + 0.01
         assert table.young("ana/qa") == RUNS  # and is read anew, which takes a while
         await asyncio.sleep(0)
         assert asked == 2
-        clock.now += 0.1
+        clock.now += 0.01
         table.changed(7)
         go.set()
         await asyncio.sleep(0)
