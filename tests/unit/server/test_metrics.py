@@ -139,13 +139,13 @@ def test_a_proxy_on_this_machine_lets_nobody_in(server: Server, header: str) -> 
 
 def test_nor_does_one_that_is_known_and_says_nothing(server: Server, tmp_path: Any) -> None:
     settings = ServerSettings(data=tmp_path / "data", upstream=None, proxies=networks(["127.0.0.1"]))
-    assert ask(application(server.hub, settings), "/metrics").status == 401
-    assert ask(application(server.hub, settings), "/metrics", client="127.0.0.2").status == 200
+    assert ask(application(server.hub, settings, {}), "/metrics").status == 401
+    assert ask(application(server.hub, settings, {}), "/metrics", client="127.0.0.2").status == 200
 
 
 def test_who_says_to_come_from_here_is_not_believed(server: Server, tmp_path: Any) -> None:
     settings = ServerSettings(data=tmp_path / "data", upstream=None, proxies=networks(["10.0.0.0/8"]))
-    app = application(server.hub, settings)
+    app = application(server.hub, settings, {})
     assert ask(app, "/metrics", client="10.0.0.9", headers={"X-Forwarded-For": "127.0.0.1"}).status == 401
 
 
