@@ -40,7 +40,7 @@ def test_the_server_knows_every_query(bench: Any, tmp_path: Path) -> None:
     with DataFolder(path=tmp_path).held():
         hub = open_hub(settings)
         bench("hub.catalogue").fill(hub.database, 60)
-        server = Server(app=application(hub, settings), hub=hub)
+        server = Server(app=application(hub, settings, {}), hub=hub)
         for name, query in listing.QUERIES.items():
             answer = server.ask(listing.address(query))
             assert answer.status == 200, (name, answer.text)
