@@ -1,12 +1,14 @@
-"""Logging in, making a repository and pushing, as the tutorial on a Longformer types it, in `lanza shell`.
+"""Logging in, pushing and asking, as the tutorial on a Longformer has it, in `lanza shell --intercept`.
 
 The tutorial's names for what is yours, `nombreUsuario/nombreRepositorio`, are taken at their word here, so
-that its script runs unchanged. The model is a small Longformer.
+that its scripts run unchanged. Its request calls the same repository `nombreRepo`: it is moved there before.
+Nothing is deployed: asking for a model starts it. The model is a small Longformer.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -21,9 +23,11 @@ from hubs import Hub, User, hub
 from serving import ROOT
 from terminal import Terminal
 
-CODE = Path(__file__).parent / "code" / "004_push.py"
+CODE = Path(__file__).parent / "code"
 MODEL = "longformer-base-4096-spanish-finetuned-squad_9_10_trainer3"
 REPO = "nombreUsuario/nombreRepositorio"
+ASKED = "nombreUsuario/nombreRepo"
+CONTEXT = "My name is Clara and I live in Berkeley."
 PROMPT = "listo> "
 
 
@@ -47,7 +51,7 @@ def work(tmp_path: Path) -> Path:
     """The tutorial's folder: its script and, beside it, the fine-tuned model."""
     folder = tmp_path / "proyecto"
     tiny.longformer_qa(folder / MODEL, positions=512, window=16)
-    shutil.copy(CODE, folder / "subir.py")
+    shutil.copy(CODE / "004_push.py", folder / "subir.py")
     (tmp_path / "stand-ins").mkdir()
     (tmp_path / "stand-ins" / "flask.py").write_text("Flask = request = jsonify = None\n")
     return folder
@@ -66,9 +70,19 @@ def environment(student: User, work: Path) -> dict[str, str]:
     }
 
 
-def test_its_commands_and_its_script(server: Hub, student: User, work: Path) -> None:
+@pytest.fixture
+def request_script(student: User, work: Path) -> Path:
+    """The tutorial's request, with the token that it leaves to the reader, and its answer printed."""
+    script = work / "preguntar.py"
+    code = (CODE / "004_request.py").read_text(encoding="utf-8")
+    answer = "import json\nprint(json.dumps(data))\n"
+    script.write_text(f"API_TOKEN = {student.token!r}\n{code}\n{answer}", encoding="utf-8")
+    return script
+
+
+def test_its_commands_and_its_scripts(server: Hub, student: User, work: Path, request_script: Path) -> None:
     with Terminal(
-        *(sys.executable, "-m", "lanza", "shell", "--server", server.url),
+        *(sys.executable, "-m", "lanza", "shell", "--intercept", "--server", server.url),
         cwd=work,
         env=environment(student, work),
     ) as terminal:
@@ -82,10 +96,15 @@ def test_its_commands_and_its_script(server: Hub, student: User, work: Path) -> 
         terminal.expect(PROMPT)
         terminal.enter(f"git clone {url} clon && echo clonado sin errores")
         terminal.expect("\nclonado sin errores\n")
+        check_repository(student, work)
+        student.api().move_repo(REPO, ASKED)
+        terminal.enter(f"python {request_script.name} && echo preguntado sin errores")
+        check_answer(terminal.expect("\npreguntado sin errores\n", seconds=150))
         terminal.enter("exit")
         assert terminal.end() == 0
         assert student.token not in terminal.text
-    check_repository(student, work)
+    (endpoint,) = server.call("GET", f"/v2/endpoint/{student.name}", token=student.token)["items"]
+    assert (endpoint["model"]["repository"], endpoint["type"]) == (ASKED, "protected")
 
 
 def log_in(terminal: Terminal, token: str) -> None:
@@ -119,6 +138,14 @@ def make_repository(terminal: Terminal, server: str) -> str:
     )
     terminal.expect(PROMPT)
     return url
+
+
+def check_answer(shown: str) -> None:
+    """The last line but one is the answer: a piece of the context, and where it is."""
+    data = json.loads(shown.splitlines()[-2])
+    assert set(data) == {"answer", "score", "start", "end"}
+    assert data["answer"] == CONTEXT[data["start"] : data["end"]] != ""
+    assert 0 < data["score"] <= 1
 
 
 def check_repository(student: User, work: Path) -> None:
