@@ -18,6 +18,7 @@ from typing import Any, Final
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
+from lanza.auth.principal import Principal
 from lanza.auth.records import Deed
 from lanza.database import Database, now
 
@@ -74,6 +75,28 @@ def note(
             address=address,
         )
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trail:
+    """Who asks for what is done, by which request, from where: made at the edge, passed to what does it."""
+
+    caller: Principal
+    request_id: str = ""
+    address: str = ""
+
+    def note(self, session: Session, what: str, target: str, /, **details: Any) -> None:
+        """Write it down in the transaction that does it."""
+        note(
+            session,
+            who=self.caller.name,
+            token=self.caller.token_name,
+            what=what,
+            target=target,
+            details=details,
+            request_id=self.request_id,
+            address=self.address,
+        )
 
 
 def without_secrets(value: Any) -> Any:

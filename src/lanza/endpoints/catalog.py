@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Final
 
+from lanza.auth.audit import Trail
 from lanza.auth.principal import Principal
 from lanza.endpoints.control import Control, View
 from lanza.endpoints.hardware import fitting
@@ -39,7 +40,7 @@ def models(
 
 def deploy(
     control: Control,
-    caller: Principal,
+    trail: Trail,
     repository: str,
     namespace: str,
     *,
@@ -63,11 +64,11 @@ def deploy(
         "compute": compute,
         "model": {"repository": repository, "framework": _FRAMEWORK},
     }
-    return control.create(caller, namespace, tree)
+    return control.create(trail, namespace, tree)
 
 
 def deploy_recipe(
-    control: Control, caller: Principal, recipe: str, namespace: str, *, name: str | None = None
+    control: Control, trail: Trail, recipe: str, namespace: str, *, name: str | None = None
 ) -> View:
     """NotFound when there is no such recipe, or not for this caller."""
     parts = _RECIPE.fullmatch(recipe)
@@ -76,8 +77,8 @@ def deploy_recipe(
         raise NotFound(
             f"there is no recipe {recipe!r}: `hf endpoints catalog ls` lists those that there are."
         )
-    repository = control.repositories.name_of(caller, int(parts[1]))
-    return deploy(control, caller, repository, namespace, name=name, instance=instance)
+    repository = control.repositories.name_of(trail.caller, int(parts[1]))
+    return deploy(control, trail, repository, namespace, name=name, instance=instance)
 
 
 def recipe_id(repo_id: int, instance: Instance) -> str:

@@ -1,8 +1,9 @@
 """What people do with endpoints: the one way in for the API, for what starts by itself, and for commands.
 
-The model: a caller, a namespace, a name and a wish. Rights are checked here, trees are made into what can run
-(`making.py`), and what is wanted is stored; the loop is nudged and does the rest. What is returned is a
-`View`, a plain copy of what is stored. Functions ask databases, so they are called on threads.
+The model: a caller, a namespace, a name and a wish; what changes something takes the caller's `Trail`, and
+notes it. Rights are checked here, trees are made into what can run (`making.py`), and what is wanted is
+stored; the loop is nudged and does the rest. What is returned is a `View`, a plain copy of what is stored.
+Functions ask databases, so they are called on threads.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from lanza.auth import accounts, audit
+from lanza.auth import accounts
+from lanza.auth.audit import Trail
 from lanza.auth.principal import Principal, Scope
 from lanza.database import Database
 from lanza.endpoints import store
@@ -98,50 +100,51 @@ class Control:
     # Changing
 
     def create(
-        self, caller: Principal, namespace: str, tree: Mapping[str, Any], *, rehearse: bool = False
+        self, trail: Trail, namespace: str, tree: Mapping[str, Any], *, rehearse: bool = False
     ) -> View:
         """A new endpoint. BadRequest, RepoNotFound, Forbidden, Conflict say what is wrong with it."""
-        caller.require(Scope.MANAGE, namespace)
-        return self._create(caller, namespace, tree, rehearse=rehearse)
+        trail.caller.require(Scope.MANAGE, namespace)
+        return self._create(trail, namespace, tree, rehearse=rehearse)
 
-    def for_repository(self, caller: Principal, repository: str) -> int:
+    def for_repository(self, trail: Trail, repository: str) -> int:
         """The number of the endpoint that calls alone have started for a repository, of this caller.
 
         It is in their own namespace, and goes when nobody has asked for a while: so it takes the right to
         call endpoints, and none to manage them.
         """
+        caller = trail.caller
         caller.require(Scope.CALL, caller.name)
         name = serverless_name(repository)
         tree = {"name": name, "model": {"repository": repository}}
         try:
-            return self._create(caller, caller.name, tree, serverless=True).endpoint.id
+            return self._create(trail, caller.name, tree, serverless=True).endpoint.id
         except Conflict:  # another process has just started it
             with self.database.reading() as session:
                 return store.get(session, caller.name, name).id
 
     def _create(
         self,
-        caller: Principal,
+        trail: Trail,
         namespace: str,
         tree: Mapping[str, Any],
         *,
         rehearse: bool = False,
         serverless: bool = False,
     ) -> View:
-        making = self._maker.new(caller, tree, rehearse=rehearse)
+        making = self._maker.new(trail.caller, tree, rehearse=rehearse)
         with self.database.writing() as session:
             owner = accounts.get(session, namespace)
             endpoint = store.create(
-                session, self._vault, owner, making, by=caller.name, serverless=serverless
+                session, self._vault, owner, making, by=trail.caller.name, serverless=serverless
             )
-            _note(session, caller, "create", endpoint, tree)
+            _note(session, trail, "create", endpoint, tree)
             view = _view(session, endpoint)
         self._changed(endpoint.id)
         return view
 
     def update(
         self,
-        caller: Principal,
+        trail: Trail,
         namespace: str,
         name: str,
         change: Mapping[str, Any],
@@ -149,6 +152,7 @@ class Control:
         rehearse: bool = False,
     ) -> View:
         """Change some fields. Conflict when somebody else was faster."""
+        caller = trail.caller
         caller.require(Scope.MANAGE, namespace, name)
         with self.database.reading() as session:
             seen = store.get(session, namespace, name)
@@ -160,46 +164,46 @@ class Control:
                 raise Conflict(f"{endpoint.key} was changed by somebody else just now: look, and try again.")
             store.change(session, self._vault, endpoint, making, by=caller.name)
 
-        return self._do(caller, namespace, name, "update", do, change)
+        return self._do(trail, namespace, name, "update", do, change)
 
-    def rollback(self, caller: Principal, namespace: str, name: str, to: int | None = None) -> View:
+    def rollback(self, trail: Trail, namespace: str, name: str, to: int | None = None) -> View:
         """Make replicas of what an earlier revision was made of; None is the one before. How many there are,
         who may call and what it may cost stay as they are now."""
 
         def do(session: Session, endpoint: Endpoint) -> None:
             earlier = store.revision_of(session, endpoint, _earlier(session, endpoint, to))
             making = store.made_again(session, self._vault, endpoint, earlier)
-            store.change(session, self._vault, endpoint, making, by=caller.name)
+            store.change(session, self._vault, endpoint, making, by=trail.caller.name)
 
-        return self._do(caller, namespace, name, "rollback", do, {"to": to})
+        return self._do(trail, namespace, name, "rollback", do, {"to": to})
 
-    def pause(self, caller: Principal, namespace: str, name: str) -> View:
-        return self._do(caller, namespace, name, "pause", store.pause)
+    def pause(self, trail: Trail, namespace: str, name: str) -> View:
+        return self._do(trail, namespace, name, "pause", store.pause)
 
-    def resume(self, caller: Principal, namespace: str, name: str) -> View:
+    def resume(self, trail: Trail, namespace: str, name: str) -> View:
         """BadRequest, in words that clients look for, when it runs already."""
-        return self._do(caller, namespace, name, "resume", store.resume)
+        return self._do(trail, namespace, name, "resume", store.resume)
 
-    def scale_to_zero(self, caller: Principal, namespace: str, name: str) -> View:
-        return self._do(caller, namespace, name, "scale-to-zero", store.scale_to_zero)
+    def scale_to_zero(self, trail: Trail, namespace: str, name: str) -> View:
+        return self._do(trail, namespace, name, "scale-to-zero", store.scale_to_zero)
 
-    def delete(self, caller: Principal, namespace: str, name: str) -> None:
-        self._do(caller, namespace, name, "remove", store.remove)
+    def delete(self, trail: Trail, namespace: str, name: str) -> None:
+        self._do(trail, namespace, name, "remove", store.remove)
 
     def _do(
         self,
-        caller: Principal,
+        trail: Trail,
         namespace: str,
         name: str,
         what: str,
         how: Callable[[Session, Endpoint], object],
         details: Mapping[str, Any] | None = None,
     ) -> View:
-        caller.require(Scope.MANAGE, namespace, name)
+        trail.caller.require(Scope.MANAGE, namespace, name)
         with self.database.writing() as session:
             endpoint = store.get(session, namespace, name)
             how(session, endpoint)
-            _note(session, caller, what, endpoint, details)
+            _note(session, trail, what, endpoint, details)
             session.flush()
             view = _view(session, endpoint)
         self._changed(endpoint.id)
@@ -219,19 +223,12 @@ class Control:
 
 def _note(
     session: Session,
-    caller: Principal,
+    trail: Trail,
     what: str,
     endpoint: Endpoint,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    audit.note(
-        session,
-        who=caller.name,
-        token=caller.token_name,
-        what=f"endpoint.{what}",
-        target=f"{endpoint.namespace}/{endpoint.name}",
-        details=details,
-    )
+    trail.note(session, f"endpoint.{what}", f"{endpoint.namespace}/{endpoint.name}", **(details or {}))
 
 
 def serverless_name(repository: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from lanza.auth.audit import Trail
 from lanza.auth.principal import Principal
 from lanza.endpoints.states import State
 from lanza.errors import LanzaError, NotFound, Unauthorized
@@ -31,7 +32,7 @@ Check = Callable[[Target], None]
 class Serverless(Protocol):
     """Starts an endpoint for a repository that has none. Made by the control plane."""
 
-    async def __call__(self, caller: Principal, repo_id: str) -> int:
+    async def __call__(self, trail: Trail, repo_id: str) -> int:
         """The number of the endpoint, started now or before; it need not be ready. Errors of the tree."""
         ...
 
@@ -83,18 +84,18 @@ class Directory:
         known = f"there are {', '.join(there[:NAMED])}{more}" if there else "there is none that you may call"
         raise NotFound(f"`model`: no endpoint is called {model!r} or serves such a repository; {known}.")
 
-    async def by_repository(self, repo_id: str, caller: Principal, check: Check) -> Target:
+    async def by_repository(self, repo_id: str, trail: Trail, check: Check) -> Target:
         """An endpoint that serves it; if none does, one that is started for it. Errors of the tree."""
-        found = await self._serving(repo_id, caller, check)
+        found = await self._serving(repo_id, trail.caller, check)
         if found is not None:
             return found
         if self._serverless is None:
             raise NotFound(f"no endpoint serves {repo_id}: `lanza deploy {repo_id}` makes one.")
-        if caller.anonymous:
+        if trail.caller.anonymous:
             raise Unauthorized(
                 f"no endpoint serves {repo_id}, and starting one needs a token: send one as Bearer."
             )
-        key = await self._lookups.key_of(await self._started(caller, repo_id))
+        key = await self._lookups.key_of(await self._started(trail, repo_id))
         target = None if key is None else await self._table.get(key, newer_than=0.0)
         if target is None:
             raise NotFound(f"the endpoint that was started for {repo_id} is gone again: try once more.")
@@ -122,13 +123,13 @@ class Directory:
                 self._found.popitem(last=False)
         return found.keys
 
-    async def _started(self, caller: Principal, repo_id: str) -> int:
+    async def _started(self, trail: Trail, repo_id: str) -> int:
         """One start for all who ask with the same token at once, or have looked before it was there."""
         assert self._serverless is not None
-        asking = (caller.name, caller.token_name, repo_id.lower())
+        asking = (trail.caller.name, trail.caller.token_name, repo_id.lower())
         task = self._starting.get(asking)
         if task is None:
-            task = asyncio.create_task(_awaited(self._serverless(caller, repo_id)))
+            task = asyncio.create_task(_awaited(self._serverless(trail, repo_id)))
             self._starting[asking] = task
             task.add_done_callback(lambda done: self._forget(asking, done))
         return await asyncio.shield(task)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, Final
 
+from lanza.auth.audit import Trail
 from lanza.auth.principal import ANONYMOUS, Principal
 from lanza.errors import BadRequest, Overloaded
 from lanza.gateway.heads import ALWAYS, Headers
@@ -94,6 +95,11 @@ class Exchange:
         self._kept = 0
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
+
+    @property
+    def trail(self) -> Trail:
+        """Who asks, for the audit log."""
+        return Trail(caller=self.caller, request_id=self.request_id.decode(), address=self.client)
 
     @property
     def seconds(self) -> float:

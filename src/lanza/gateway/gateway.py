@@ -275,7 +275,7 @@ class Gateway:
                 "this address takes POST, and no pages of other sites: call the endpoint's own."
             )
         await self._identify(exchange, needed=False)
-        target = await self._directory.by_repository(address.what, exchange.caller, self._check(exchange))
+        target = await self._directory.by_repository(address.what, exchange.trail, self._check(exchange))
         await self._serve(exchange, target, address)
 
     async def _models(self, exchange: Exchange, address: Address) -> None:

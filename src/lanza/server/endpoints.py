@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Scope
 
-from lanza.auth.principal import Principal
+from lanza.auth.audit import Trail
 from lanza.auth.signing import load_key
 from lanza.auth.tokens import Authenticator
 from lanza.database import now
@@ -172,8 +172,8 @@ class Endpoints:
         if self._reconciler is not None:
             self._reconciler.nudge()
 
-    async def _start_for(self, caller: Principal, repo_id: str) -> int:
-        return await run_in_threadpool(self.control.for_repository, caller, repo_id)
+    async def _start_for(self, trail: Trail, repo_id: str) -> int:
+        return await run_in_threadpool(self.control.for_repository, trail, repo_id)
 
     def _trust(self, scope: Scope) -> None:
         believe_proxy(scope, Headers(scope=scope), self._settings.proxies)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateways import GatewayWorld, saying
-from lanza.auth.principal import Principal
+from lanza.auth.audit import Trail
 from lanza.endpoints.states import State
 from lanza.errors import Forbidden
 
@@ -110,9 +110,11 @@ class Starter:
     def __init__(self, world: GatewayWorld) -> None:
         self.world = world
         self.asked: list[tuple[str, str]] = []
+        self.trails: list[Trail] = []
 
-    async def __call__(self, caller: Principal, repo_id: str) -> int:
-        self.asked.append((caller.name, repo_id))
+    async def __call__(self, trail: Trail, repo_id: str) -> int:
+        self.asked.append((trail.caller.name, repo_id))
+        self.trails.append(trail)
         if repo_id == "ana/secret":
             raise Forbidden("this repository is not yours to read.")
         await asyncio.sleep(0.01)
@@ -131,6 +133,9 @@ def test_the_first_call_starts_an_endpoint_and_is_answered(world: GatewayWorld) 
 
     assert {got.status for got in asyncio.run(several())} == {200}
     assert world.serverless.asked == [("ana", "ana/becas")]
+    (trail,) = world.serverless.trails
+    assert trail.address == "127.0.0.1"
+    assert trail.request_id  # of the first of them
 
 
 def test_starting_one_needs_a_token_and_what_the_control_plane_says(world: GatewayWorld) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from asking import Answer
 from hub_app import Server
-from lanza.auth import accounts, tokens
+from lanza.auth import accounts, audit, tokens
 from lanza.auth.principal import Role
 from lanza.database import now
 from lanza.endpoints import usage
@@ -207,3 +207,29 @@ def test_programs_are_for_administrators(server: Server, ana: str) -> None:
 def test_addresses_below_v2_that_are_nothing(server: Server, ana: str) -> None:
     for path in ("/v2", "/v2/nothing", "/v2/endpoint/ana/qa/explode"):
         assert server.ask(path, ana, Accept="text/html").status == 404
+
+
+def test_the_audit_log_says_by_which_request_and_from_where(server: Server, ana: str) -> None:
+    """All that changes an endpoint, the catalog's way too."""
+    tree = {"name": "qa", "model": {"repository": "ana/becas", "env": {"target": "x", "what": "y"}}}
+    one = "/v2/endpoint/ana/qa"
+    wishes = [
+        ("create", "POST", "/v2/endpoint/ana", tree),
+        ("update", "PUT", one, {"tags": ["x"], "model": {"env": {"A": "1"}}}),
+        ("rollback", "POST", "/api/lanza/endpoints/ana/qa/rollback", {"revision": 1}),
+        ("pause", "POST", f"{one}/pause", None),
+        ("resume", "POST", f"{one}/resume", None),
+        ("scale-to-zero", "POST", f"{one}/scale-to-zero", None),
+        ("remove", "DELETE", one, None),
+        ("create", "POST", "/api/v1/catalog/model/ana/becas/deploy", {"namespace": "ana"}),
+    ]
+    for number, (_, method, path, body) in enumerate(wishes):
+        headers = {"X-Request-Id": f"r-{number}"}
+        answer = server.ask(path, ana, method=method, body=body, **headers)
+        assert answer.status in (200, 202), answer.text
+    with server.hub.database.reading() as session:
+        found = audit.entries(session, audit.Filter(what="endpoint."))
+    assert [(it.what, it.request_id) for it in reversed(found)] == [
+        (f"endpoint.{what}", f"r-{number}") for number, (what, *_) in enumerate(wishes)
+    ]
+    assert {(it.who, it.token, it.address) for it in found} == {("ana", "test", "127.0.0.1")}

@@ -16,12 +16,12 @@ from lanza.auth.api.dependencies import (
     CallerDep,
     Parts,
     PartsDep,
-    Trail,
     TrailDep,
     json_body,
     moment,
     require_rules,
 )
+from lanza.auth.audit import Trail
 from lanza.auth.records import Account
 
 router: Final = APIRouter(prefix="/api/lanza")

@@ -16,7 +16,7 @@ from fastapi import Depends
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 
-from lanza.auth import audit
+from lanza.auth.audit import Trail
 from lanza.auth.guard import Guard
 from lanza.auth.principal import Principal
 from lanza.auth.records import Account
@@ -61,28 +61,6 @@ async def _parts(request: Request) -> Parts:
 async def _caller(request: Request) -> Principal:
     found: Principal = request.state.principal
     return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trail:
-    """Who asks for what is done here, for the audit log."""
-
-    caller: Principal
-    request_id: str
-    address: str
-
-    def note(self, session: Session, what: str, target: str, **details: Any) -> None:
-        """Write it down in the transaction that does it."""
-        audit.note(
-            session,
-            who=self.caller.name,
-            token=self.caller.token_name,
-            what=what,
-            target=target,
-            details=details,
-            request_id=self.request_id,
-            address=self.address,
-        )
 
 
 async def _trail(request: Request) -> Trail:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from lanza.auth.api.dependencies import json_body
 from lanza.endpoints import catalog, wire
-from lanza.endpoints.api.dependencies import CallerDep, ControlDep, ServerDep
+from lanza.endpoints.api.dependencies import CallerDep, ControlDep, ServerDep, TrailDep
 from lanza.endpoints.repositories import Search
 
 router: Final = APIRouter(prefix="/api/v1/catalog")
@@ -51,13 +51,13 @@ def list_catalog(
 
 @router.post("/model/{namespace}/{name}/deploy", status_code=202)
 def deploy_model(
-    control: ControlDep, caller: CallerDep, server: ServerDep, namespace: str, name: str, wanted: WantedDep
+    control: ControlDep, trail: TrailDep, server: ServerDep, namespace: str, name: str, wanted: WantedDep
 ) -> dict[str, Any]:
     """Deploy a model by its default recipe."""
     catalog.check_gguf(wanted.gguf_file)
     view = catalog.deploy(
         control,
-        caller,
+        trail,
         f"{namespace}/{name}",
         wanted.namespace,
         name=wanted.config.name,
@@ -68,8 +68,8 @@ def deploy_model(
 
 @router.post("/recipe/{recipe}/deploy", status_code=202)
 def deploy_recipe(
-    control: ControlDep, caller: CallerDep, server: ServerDep, recipe: str, wanted: WantedDep
+    control: ControlDep, trail: TrailDep, server: ServerDep, recipe: str, wanted: WantedDep
 ) -> dict[str, Any]:
     """Deploy one recipe."""
-    view = catalog.deploy_recipe(control, caller, recipe, wanted.namespace, name=wanted.config.name)
+    view = catalog.deploy_recipe(control, trail, recipe, wanted.namespace, name=wanted.config.name)
     return {"endpoint": wire.described(view, server)}

@@ -8,11 +8,11 @@ from fastapi import Depends, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from lanza.auth.api.dependencies import CallerDep, json_body
+from lanza.auth.api.dependencies import CallerDep, TrailDep, json_body
 from lanza.endpoints import wire
 from lanza.endpoints.control import Control, View
 
-__all__ = ["CallerDep", "ControlDep", "RehearseDep", "ServerDep", "TreeDep", "answer"]
+__all__ = ["CallerDep", "ControlDep", "RehearseDep", "ServerDep", "TrailDep", "TreeDep", "answer"]
 
 TOPIC: Final = "lanza-rehearsal"
 """Clients show the first warning of each topic."""

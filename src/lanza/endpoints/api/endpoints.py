@@ -8,7 +8,15 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from lanza.endpoints import wire
-from lanza.endpoints.api.dependencies import CallerDep, ControlDep, RehearseDep, ServerDep, TreeDep, answer
+from lanza.endpoints.api.dependencies import (
+    CallerDep,
+    ControlDep,
+    RehearseDep,
+    ServerDep,
+    TrailDep,
+    TreeDep,
+    answer,
+)
 
 router: Final = APIRouter(prefix="/v2")
 
@@ -24,14 +32,14 @@ def list_endpoints(
 @router.post("/endpoint/{namespace}", status_code=202)
 def create_endpoint(
     control: ControlDep,
-    caller: CallerDep,
+    trail: TrailDep,
     server: ServerDep,
     namespace: str,
     tree: TreeDep,
     rehearse: RehearseDep,
 ) -> Response:
     """A new endpoint, which starts one replica to prove itself."""
-    return answer(control.create(caller, namespace, tree, rehearse=rehearse), server, 202)
+    return answer(control.create(trail, namespace, tree, rehearse=rehearse), server, 202)
 
 
 @router.get("/endpoint/{namespace}/{name}")
@@ -45,7 +53,7 @@ def get_endpoint(
 @router.put("/endpoint/{namespace}/{name}")
 def update_endpoint(
     control: ControlDep,
-    caller: CallerDep,
+    trail: TrailDep,
     server: ServerDep,
     namespace: str,
     name: str,
@@ -53,38 +61,38 @@ def update_endpoint(
     rehearse: RehearseDep,
 ) -> Response:
     """Change the fields that the body has."""
-    return answer(control.update(caller, namespace, name, tree, rehearse=rehearse), server)
+    return answer(control.update(trail, namespace, name, tree, rehearse=rehearse), server)
 
 
 @router.delete("/endpoint/{namespace}/{name}", status_code=202)
-def delete_endpoint(control: ControlDep, caller: CallerDep, namespace: str, name: str) -> dict[str, Any]:
+def delete_endpoint(control: ControlDep, trail: TrailDep, namespace: str, name: str) -> dict[str, Any]:
     """Take it away."""
-    control.delete(caller, namespace, name)
+    control.delete(trail, namespace, name)
     return {}
 
 
 @router.post("/endpoint/{namespace}/{name}/pause")
 def pause_endpoint(
-    control: ControlDep, caller: CallerDep, server: ServerDep, namespace: str, name: str
+    control: ControlDep, trail: TrailDep, server: ServerDep, namespace: str, name: str
 ) -> Response:
     """Stop its replicas; no request starts one."""
-    return answer(control.pause(caller, namespace, name), server)
+    return answer(control.pause(trail, namespace, name), server)
 
 
 @router.post("/endpoint/{namespace}/{name}/resume")
 def resume_endpoint(
-    control: ControlDep, caller: CallerDep, server: ServerDep, namespace: str, name: str
+    control: ControlDep, trail: TrailDep, server: ServerDep, namespace: str, name: str
 ) -> Response:
     """Run again after a pause or a failure."""
-    return answer(control.resume(caller, namespace, name), server)
+    return answer(control.resume(trail, namespace, name), server)
 
 
 @router.post("/endpoint/{namespace}/{name}/scale-to-zero")
 def scale_endpoint_to_zero(
-    control: ControlDep, caller: CallerDep, server: ServerDep, namespace: str, name: str
+    control: ControlDep, trail: TrailDep, server: ServerDep, namespace: str, name: str
 ) -> Response:
     """Stop its replicas until the next request."""
-    return answer(control.scale_to_zero(caller, namespace, name), server)
+    return answer(control.scale_to_zero(trail, namespace, name), server)
 
 
 @router.get("/provider/{namespace}")

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from lanza.auth.api.dependencies import json_body
 from lanza.auth.principal import Scope
 from lanza.endpoints import logs, reports, wire
-from lanza.endpoints.api.dependencies import CallerDep, ControlDep, ServerDep, answer
+from lanza.endpoints.api.dependencies import CallerDep, ControlDep, ServerDep, TrailDep, answer
 from lanza.errors import Unauthorized
 
 router: Final = APIRouter(prefix="/api/lanza")
@@ -74,14 +74,14 @@ def endpoint_revisions(
 @router.post("/endpoints/{namespace}/{name}/rollback")
 def roll_endpoint_back(
     control: ControlDep,
-    caller: CallerDep,
+    trail: TrailDep,
     server: ServerDep,
     namespace: str,
     name: str,
     back: Annotated[Back, json_body(Back)],
 ) -> Response:
     """Go back to what an earlier revision was made of."""
-    return answer(control.rollback(caller, namespace, name, back.revision), server)
+    return answer(control.rollback(trail, namespace, name, back.revision), server)
 
 
 @router.get("/endpoints/{namespace}/{name}/webhook")
