@@ -3,8 +3,8 @@
 What may fulfil a query is known from `postings.py`, whose sets are intersected: the number of those is known
 before any of them is looked at. When they are `FEW`, they are gathered and sorted. Otherwise an index of the
 order asked for is walked, past all that is not among them: repositories themselves are not read for that. It
-begins at the front, where a page is full soon, unless those found are too few for that, or turn out not to be
-there; then at the first stretch of the order that has any of them.
+begins at the front, where a page is full soon, and if those found turn out not to be there, at the first
+stretch of the order that has any of them.
 
 Either way, repositories are compared with all that was asked when there is a page of them, so that it changes
 nothing what a database expects of the conditions. A page costs about the same among a hundred repositories
@@ -35,7 +35,7 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.orm import InstrumentedAttribute, Session, defer
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, defer
 
 from lanza.auth.principal import Principal
 from lanza.auth.records import Account
@@ -50,8 +50,9 @@ from lanza.hub.records import Repo, RepoTag
 FEW: Final = 500
 """How many are gathered and sorted; it takes about as long as a page does otherwise."""
 
-NEAR: Final = 5000
-"""How far an index is walked before it is asked where those found begin."""
+NEAR: Final = 3
+"""How far an index is walked before it is asked where those found begin: how many times as far as it takes
+when they are spread evenly."""
 
 WIDER: Final = 8
 """How many times as many are looked at, when some were not what their sets said."""
@@ -195,23 +196,35 @@ def _walks(
 ) -> Iterator[Select[int]]:
     """The first of those found, by the index of the order: ever more, until it is all of them."""
     flags = literal(found.flags().encode(), LargeBinary)
-
-    def first(rows: Select[Any], count: int) -> Select[int]:
-        row = rows.subquery().c
-        # Not an equality, of which PostgreSQL expects so few that it would sort them and walk no index.
-        flagged = func.substr(flags, cast(row.id, Integer) + 1, 1) >= literal(b"1", LargeBinary)
-        return _in_order(select(row.id).where(flagged), query, row.place, row.id).limit(count)
-
-    of_kind = select(Repo.id, column.label("place")).where(Repo.kind == query.kind.value)
+    # Not an equality, of which PostgreSQL expects so few that it would sort them and walk no index.
+    flagged = func.substr(flags, cast(Repo.id, Integer) + 1, 1) >= literal(b"1", LargeBinary)
+    walk = select(Repo.id).where(Repo.kind == query.kind.value, flagged)
+    walk = _in_order(walk, query, column, Repo.id)
     reach = query.limit + 1
-    if len(found) * NEAR >= reach * len(found.blocks) * BLOCK:
-        yield first(_in_order(of_kind, query, column, Repo.id).limit(NEAR), reach)
-    of_kind = of_kind.where(*_start(session, query, column, found))
+    near = NEAR * reach * len(found.blocks) * BLOCK // len(found)
+    yield _as_rows(walk.where(_within_first(near, query, column)).limit(reach))
+    walk = walk.where(*_start(session, query, column, found))
     while True:
-        yield first(of_kind, reach)
+        yield _as_rows(walk.limit(reach))
         if reach >= len(found):
             return
         reach *= WIDER
+
+
+def _as_rows(walk: Select[Any]) -> Select[int]:
+    """A query of its own, so that it is planned without the one around it."""
+    return select(walk.subquery().c.id)
+
+
+def _within_first(count: int, query: Query, column: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+    """Whether a repository is among the first of its kind, in order; those with an equal value are, too."""
+    every = aliased(Repo)
+    place = getattr(every, column.key)
+    of_kind = every.kind == query.kind.value
+    after = _in_order(select(place).where(of_kind), query, place, every.id).offset(count).limit(1)
+    last = select((func.max if query.ascending else func.min)(place)).where(of_kind)
+    edge = func.coalesce(after.scalar_subquery(), last.scalar_subquery())
+    return column <= edge if query.ascending else column >= edge
 
 
 def _in_order(rows: Select[Any], query: Query, place: Column, number: Column) -> Select[Any]:
