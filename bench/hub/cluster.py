@@ -33,13 +33,14 @@ def cluster(databases: Sequence[str]) -> Iterator[dict[str, str]]:
         command = [*who, str(found[-1] / program), *options]
         subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
 
-    run("initdb", "-D", f"{folder}/data", "-U", "lanza", "--auth=trust", "--no-sync")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
-    run("pg_ctl", "-D", f"{folder}/data", "-l", f"{folder}/log", "-o", options, "-w", "start")
     try:
+        run("initdb", "-D", f"{folder}/data", "-U", "lanza", "--auth=trust", "--no-sync")
+        run("pg_ctl", "-D", f"{folder}/data", "-l", f"{folder}/log", "-o", options, "-w", "start")
         for name in databases:
             run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "lanza", name)
         yield {name: f"postgresql+psycopg://lanza@127.0.0.1:{port}/{name}" for name in databases}
     finally:
-        run("pg_ctl", "-D", f"{folder}/data", "-m", "fast", "stop")
+        if (folder / "data" / "postmaster.pid").exists():
+            run("pg_ctl", "-D", f"{folder}/data", "-m", "fast", "stop")
         shutil.rmtree(folder)

@@ -12,9 +12,10 @@ import argparse
 import http.client
 import json
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,11 +105,16 @@ class Server:
 
 
 def measure(
-    work: Path = WORK, *, postgres: bool = False, rounds: int = ROUNDS, sizes: Sequence[int] = SIZES
+    work: Path = WORK,
+    *,
+    postgres: bool = False,
+    rounds: int = ROUNDS,
+    sizes: Sequence[int] = SIZES,
+    only: Collection[str] = (),
 ) -> dict[str, Any]:
     """For each query: milliseconds by size, how many were listed, the ratio of the last size to the first.
 
-    `ratio` is the median of the rounds' ratios, `least` and `most` are their ends.
+    `ratio` is the median of the rounds' ratios, `least` and `most` are their ends. `only` names some queries.
     """
     databases = [f"lanza{size}" for size in sizes]
     shutil.rmtree(work, ignore_errors=True)
@@ -117,13 +123,14 @@ def measure(
         servers = []
         for size, name in zip(sizes, databases, strict=True):
             servers.append(stack.enter_context(_serving(work / str(size), size, urls.get(name))))
-        queries = {name: address(query) for name, query in QUERIES.items()}
+        queries = {name: address(query) for name, query in QUERIES.items() if name in (only or QUERIES)}
         found = {name: _compare(servers, [path] * len(servers), rounds) for name, path in queries.items()}
-        found["everything, to the administrator"] = _compare(
-            servers, [address("")] * len(servers), rounds, as_admin=True
-        )
-        deep = [_tenth(server, address("filter=transformers,safetensors&limit=5")) for server in servers]
-        found["a page further on, of two common tags"] = _compare(servers, deep, rounds)
+        if not only:
+            found["everything, to the administrator"] = _compare(
+                servers, [address("")] * len(servers), rounds, as_admin=True
+            )
+            deep = [_tenth(server, address("filter=transformers,safetensors&limit=5")) for server in servers]
+            found["a page further on, of two common tags"] = _compare(servers, deep, rounds)
     return {"sizes": list(sizes), "database": "PostgreSQL" if postgres else "SQLite", "queries": found}
 
 
@@ -186,9 +193,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Lists among 100 repositories and among 100,000.")
     parser.add_argument("--postgres", action="store_true", help="in a PostgreSQL of its own, not in SQLite")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of turns ({ROUNDS})")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        choices=list(QUERIES),
+        metavar="NAME",
+        help="some of the queries",
+    )
     parser.add_argument("--json", action="store_true", help="figures for programs")
     given = parser.parse_args()
-    found = measure(postgres=given.postgres, rounds=given.rounds)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped on the way out
+    found = measure(postgres=given.postgres, rounds=given.rounds, only=given.only)
     print(json.dumps(found, indent=1) if given.json else "\n".join(report.listing(found)))
 
 

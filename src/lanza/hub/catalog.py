@@ -118,11 +118,11 @@ def _read(hub: Hub, git: GitRepo, repo_id: int, kind: Kind, commit: Commit) -> _
 
 
 def _write(session: Session, repo: Repo, reading: _Reading) -> None:
-    if repo.head != reading.commit:
-        repo.updated_at = now()
     facts = reading.facts
     tags = set(session.scalars(select(RepoTag.tag).where(RepoTag.repo_id == repo.id)))
     terms = terms_of(repo, tags)
+    if repo.head != reading.commit:
+        repo.updated_at = now()
     repo.head = reading.commit
     repo.pipeline_tag = facts.pipeline_tag
     repo.library = facts.library

@@ -11,12 +11,14 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import update
+from sqlalchemy import Row, update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from lanza.database import Database
+from lanza.hub.postings import note, stretch_term
 from lanza.hub.records import Repo
 
 ONE_DOWNLOAD: Final = 3600.0
@@ -63,9 +65,7 @@ class Downloads:
             return
         try:
             with self._database.writing() as session:
-                for repo_id, count in sorted(counts.items()):
-                    more = {"downloads": Repo.downloads + count}
-                    session.execute(update(Repo).where(Repo.id == repo_id).values(more))
+                _add(session, counts)
         except OperationalError:
             with self._lock:
                 self._waiting += counts
@@ -76,3 +76,15 @@ class Downloads:
             if now - self._seen[first] < ONE_DOWNLOAD and len(self._seen) < MOST_REMEMBERED:
                 break
             del self._seen[first]
+
+
+def _add(session: Session, counts: Counter[int]) -> None:
+    """Add up first and note afterwards, so that nobody waits for a repository while they hold the sets."""
+    known = (Repo.id, Repo.kind, Repo.downloads)
+    found: list[Row[Any]] = []
+    for repo_id, count in sorted(counts.items()):
+        more = update(Repo).where(Repo.id == repo_id).values(downloads=Repo.downloads + count)
+        found += session.execute(more.returning(*known).execution_options(synchronize_session=False))
+    for repo in found:
+        before = stretch_term("downloads", repo.downloads - counts[repo.id])
+        note(session, repo, {before}, {stretch_term("downloads", repo.downloads)})

@@ -1,7 +1,8 @@
 """Which repositories have what lists ask for, as sets: rare meetings of common things are found at once.
 
 The model: a repository has *terms*. These are its tags, its owner, each run of one to three characters of its
-id, whether it is public and gated, and about how many parameters it has. For each kind and term, rows of
+id, whether it is public and gated, about how many parameters it has, and the *stretch* of each order that it
+is in: the month of a date, the octave of a count. For each kind and term, rows of
 `postings` hold the numbers of the repositories that have it, a bit each, `BLOCK` numbers in a row. What has
 several terms is the intersection of their sets, which costs about the same however large these are.
 
@@ -16,9 +17,10 @@ import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Result, Row, delete, func, insert, select
+from sqlalchemy import Result, Row, bindparam, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from lanza.hub.names import Kind
@@ -29,10 +31,18 @@ BLOCK: Final = 4096
 
 PUBLIC: Final = "public"
 
+DATES: Final = ("updated_at", "created_at")
+COUNTS: Final = ("downloads", "likes")
+"""The columns of `repos` that lists are sorted by."""
+
 _BYTES: Final = BLOCK // 8
 _FEW_BITS: Final = 32
+_FIRST_STRETCHES: Final = 6
 _LONGEST_RUN: Final = 3
 _MOST_RUNS: Final = 24  # of a word that is looked for: more of them hardly make the set smaller
+_SETS: Final = select(Posting.term, Posting.block, Posting.bits).where(
+    Posting.kind == bindparam("kind"), Posting.term.in_(bindparam("terms", expanding=True))
+)  # made once, since making a statement takes longer than asking it
 _LOCK: Final = 0x6C616E7A61  # a number of ours among PostgreSQL's advisory locks
 
 
@@ -65,6 +75,7 @@ def terms_of(repo: Repo | Row[Any], tags: Iterable[str] = ()) -> frozenset[str]:
     terms = {tag_term(tag) for tag in tags}
     terms |= {f"part={part}" for length in range(1, _LONGEST_RUN + 1) for part in _runs(repo.key, length)}
     terms |= {owner_term(repo.key.rpartition("/")[0]), gate_term(bool(repo.gated))}
+    terms |= {stretch_term(column, getattr(repo, column)) for column in (*DATES, *COUNTS)}
     if repo.visibility == PUBLIC:
         terms.add(PUBLIC)
     if repo.parameters is not None:
@@ -96,7 +107,11 @@ def size_terms(least: int | None, most: int | None) -> list[str]:
     return [f"size={size}" for size in range(first, last + 1)]
 
 
-def note(session: Session, repo: Repo, before: AbstractSet[str], after: AbstractSet[str]) -> None:
+def stretch_term(column: str, value: datetime | int) -> str:
+    return f"{column}={stretch_of(value)}"
+
+
+def note(session: Session, repo: Repo | Row[Any], before: AbstractSet[str], after: AbstractSet[str]) -> None:
     """Write down that a repository had the terms `before`, and has those of `after` now.
 
     Best called last in a transaction: in PostgreSQL, others that note something wait for its end.
@@ -120,9 +135,8 @@ def note(session: Session, repo: Repo, before: AbstractSet[str], after: Abstract
 def find(session: Session, kind: Kind, wanted: Sequence[Collection[str]]) -> Candidates:
     """The repositories that have, of each group of terms, at least one."""
     terms = {term for group in wanted for term in group}
-    rows = select(Posting.term, Posting.block, Posting.bits)
     sets: dict[str, dict[int, int]] = {}
-    for term, block, bits in session.execute(rows.where(Posting.kind == kind.value, Posting.term.in_(terms))):
+    for term, block, bits in session.execute(_SETS, {"kind": kind.value, "terms": list(terms)}):
         sets.setdefault(term, {})[block] = _unpack(bits)
     first, *rest = [_union([sets[term] for term in group if term in sets]) for group in wanted]
     for other in rest:
@@ -130,10 +144,41 @@ def find(session: Session, kind: Kind, wanted: Sequence[Collection[str]]) -> Can
     return Candidates(blocks=first)
 
 
+def stretch_of(value: datetime | int) -> int:
+    """The stretch of an order that a value is in: larger for larger values."""
+    if isinstance(value, int):
+        return value.bit_length()
+    moment = value.astimezone(UTC)
+    return moment.year * 12 + moment.month - 1
+
+
+def least_of(stretch: int, column: str) -> datetime | int:
+    """The least value in a stretch of the order by `column`."""
+    if column in DATES:
+        return datetime(stretch // 12, stretch % 12 + 1, 1, tzinfo=UTC)
+    return (1 << stretch) >> 1
+
+
+def first_stretch(
+    session: Session, kind: Kind, column: str, stretches: Sequence[int], found: Candidates
+) -> int | None:
+    """The first of these stretches of an order that has any of the candidates."""
+    rank = {f"{column}={stretch}": stretch for stretch in stretches}
+    terms, width = list(rank), _FIRST_STRETCHES
+    while terms:
+        here, terms, width = terms[:width], terms[width:], 4 * width
+        these = session.execute(_SETS, {"kind": kind.value, "terms": here})
+        met = {term for term, block, bits in these if _unpack(bits) & found.blocks.get(block, 0)}
+        if met:
+            return next(rank[term] for term in here if term in met)
+    return None
+
+
 def rebuild(session: Session) -> None:
     """Write all sets anew. Asks for no more columns than it needs, since migrations call it."""
     session.execute(delete(Posting))
-    columns = (Repo.id, Repo.kind, Repo.key, Repo.visibility, Repo.gated, Repo.parameters)
+    ordered = [getattr(Repo, column) for column in (*DATES, *COUNTS)]
+    columns = (Repo.id, Repo.kind, Repo.key, Repo.visibility, Repo.gated, Repo.parameters, *ordered)
     last = session.scalar(select(func.max(Repo.id))) or 0
     for block in range(last // BLOCK + 1):
         here = Repo.id.between(block * BLOCK, (block + 1) * BLOCK - 1)

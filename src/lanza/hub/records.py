@@ -26,10 +26,10 @@ class Repo(Base):
     __tablename__ = "repos"
     __table_args__ = (
         UniqueConstraint("kind", "key"),
-        Index("repos_by_change", "kind", "updated_at"),
-        Index("repos_by_downloads", "kind", "downloads"),
-        Index("repos_by_likes", "kind", "likes"),
-        Index("repos_by_creation", "kind", "created_at"),
+        Index("repos_by_change", "kind", "updated_at", "id"),
+        Index("repos_by_downloads", "kind", "downloads", "id"),
+        Index("repos_by_likes", "kind", "likes", "id"),
+        Index("repos_by_creation", "kind", "created_at", "id"),
         Index("repos_by_parameters", "kind", "parameters"),
         {"sqlite_autoincrement": True},  # no number is ever given twice: folders are named by it
     )

@@ -24,7 +24,7 @@ from lanza.hub.access import check_content, find_repo, name_of
 from lanza.hub.catalog import refresh
 from lanza.hub.hub import Hub
 from lanza.hub.names import RepoName, check_repo_name
-from lanza.hub.postings import note, terms_of
+from lanza.hub.postings import note, stretch_term, terms_of
 from lanza.hub.records import Like, Redirect, Repo, RepoBlob, RepoTag
 
 VISIBILITIES: Final = ("public", "private")
@@ -147,6 +147,7 @@ def like(session: Session, caller: Principal, name: RepoName, *, likes: bool) ->
         raise Unauthorized("liking needs a token: log in with `hf auth login`.")
     repo = find_repo(session, caller, name)
     session.refresh(repo, with_for_update=True)  # one at a time, so that the count is right
+    before = stretch_term("likes", repo.likes)
     mine = session.get(Like, (repo.id, caller.account_id))
     if likes and mine is None:
         session.add(Like(repo_id=repo.id, account_id=caller.account_id, created_at=now()))
@@ -154,6 +155,7 @@ def like(session: Session, caller: Principal, name: RepoName, *, likes: bool) ->
     elif not likes and mine is not None:
         session.delete(mine)
         repo.likes -= 1
+    note(session, repo, {before}, {stretch_term("likes", repo.likes)})
 
 
 def check_visibility(visibility: str) -> str:

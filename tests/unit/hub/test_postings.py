@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,21 @@ from hub_parts import CARD, CONFIG, hub, person, push, record, safetensors
 from hub_records import account, database, model, repo
 from lanza.auth.principal import Principal
 from lanza.hub import repos
+from lanza.hub.downloads import Downloads
 from lanza.hub.hub import Hub
 from lanza.hub.names import Kind
 from lanza.hub.postings import (
     BLOCK,
+    DATES,
     find,
+    first_stretch,
+    least_of,
     note,
     owner_term,
     rebuild,
     size_terms,
+    stretch_of,
+    stretch_term,
     tag_term,
     terms_of,
     word_terms,
@@ -76,6 +83,17 @@ def test_every_change_of_a_repository_is_noted(made: Hub, ana: Principal) -> Non
         repos.change(session, ana, model("Ana/becas-qa"), repos.Changes(visibility="private", gated="auto"))
     consistent(made)
     assert numbers(made, ["public"]) == []
+    counts = Downloads(made.database)
+    for client in range(5):
+        counts.count(repo_id, str(client))
+    counts.write()
+    with made.database.writing() as session:
+        repos.like(session, ana, model("Ana/becas-qa"), likes=True)
+    consistent(made)
+    assert numbers(made, [stretch_term("downloads", 7)], [stretch_term("likes", 1)]) == [repo_id]
+    with made.database.writing() as session:
+        repos.like(session, ana, model("Ana/becas-qa"), likes=False)
+    consistent(made)
     repos.move(made, ana, model("Ana/becas-qa"), model("Ana/otra"))
     consistent(made)
     assert numbers(made, word_terms("becas")[:1]) == []
@@ -158,3 +176,46 @@ def test_a_number_of_parameters_has_a_term_of_every_range_that_it_is_in() -> Non
                     assert set(size_terms(size, size)) <= set(size_terms(least, most))
     assert set(size_terms(7, 7)) <= set(size_terms(None, 7))
     assert size_terms(100, 1) == []
+
+
+def test_a_push_in_another_month_is_noted(made: Hub) -> None:
+    """The record was made long ago: its date, and so its place in the order of change, is another now."""
+    repo_id = record(made, "Ana/becas-qa").id
+    then = datetime(2020, 5, 31, 23, 59, tzinfo=UTC)
+    with made.database.writing() as session:
+        session.get_one(Repo, repo_id).updated_at = then
+        session.flush()
+        rebuild(session)
+    assert numbers(made, [stretch_term("updated_at", then)]) == [repo_id]
+    push(made, repo_id, {"README.md": CARD})
+    consistent(made)
+    assert numbers(made, [stretch_term("updated_at", then)]) == []
+
+
+@pytest.mark.parametrize("value", [0, 1, 2, 3, 4, 1023, 1024, 2**62, 2**63 - 1])
+def test_stretches_of_counts_meet(value: int) -> None:
+    stretch = stretch_of(value)
+    assert least_of(stretch, "likes") <= value < least_of(stretch + 1, "likes")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "day", ["2026-01-01T00:00Z", "2025-12-31T23:59:59.999999Z", "2026-02-01T00:30+01:00"]
+)
+@pytest.mark.parametrize("column", DATES)
+def test_stretches_of_dates_meet(column: str, day: str) -> None:
+    value = datetime.fromisoformat(day).astimezone(UTC)
+    stretch = stretch_of(value)
+    assert least_of(stretch, column) <= value < least_of(stretch + 1, column)  # type: ignore[operator]
+
+
+def test_the_first_stretch_is_the_first_that_has_any(tmp_path: Path) -> None:
+    with database(tmp_path).writing() as session:
+        account(session, "ana")
+        for likes in (0, 1, 100, 900):
+            repo(session, f"ana/m{likes}", *(["es"] if likes < 900 else []), likes=likes)
+        spanish = find(session, MODEL, [["tag=es"]])
+        stretches = range(11)
+        assert first_stretch(session, MODEL, "likes", stretches, spanish) == 0
+        assert first_stretch(session, MODEL, "likes", stretches[::-1], spanish) == stretch_of(100)
+        assert first_stretch(session, MODEL, "likes", stretches[8:], spanish) is None
+        assert first_stretch(session, MODEL, "likes", (), spanish) is None

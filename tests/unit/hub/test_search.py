@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from lanza.errors import BadRequest
 from lanza.hub import search
 from lanza.hub.names import Kind
 from lanza.hub.search import ORDERS, Cursor, Query, find, parse_parameters, parse_value
+
+BEGIN = "0001-01-01T00:00:00+14:00"
+"""A date that no clock in UTC has ever shown."""
 
 BECAS = ("transformers", "question-answering", "es", "license:mit", "dataset:squad_es")
 
@@ -133,6 +137,21 @@ def test_pages_lose_and_repeat_nothing_even_among_equals(tmp_path: Path, order: 
 
 
 @pytest.mark.parametrize(
+    "after",
+    [datetime(9999, 12, 31, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)],
+)
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("ascending", [True, False])
+def test_a_page_may_begin_anywhere(session: Session, after: datetime, ascending: bool) -> None:
+    """Cursors come from clients: some are of no repository, or far beyond all."""
+    cursor = Cursor(value=after, id=0)
+    every = {it.id: it.updated_at for it in find(session, ANONYMOUS, Query(kind=Kind.MODEL)).repos}
+    page = find(session, ANONYMOUS, Query(kind=Kind.MODEL, after=cursor, ascending=ascending))
+    beyond = {number for number, at in every.items() if ((at, number) > (after, 0)) == ascending}
+    assert {it.id for it in page.repos} == beyond
+
+
+@pytest.mark.parametrize(
     ("text", "range_"),
     [
         ("min:6B,max:128B", (6_000_000_000, 128_000_000_000)),
@@ -168,6 +187,12 @@ def test_a_query_of_many_conditions_is_refused(session: Session) -> None:
 def test_a_cursor_of_another_order_is_refused() -> None:
     assert parse_value("likes", 3) == 3
     assert Cursor(value=parse_value("createdAt", "2026-01-01T00:00:00+00:00"), id=1)
-    for order, value in (("likes", "2026-01-01"), ("createdAt", 3), ("createdAt", "soon"), ("size", 1)):
+    for order, value in (
+        ("likes", "2026-01-01"),
+        ("createdAt", 3),
+        ("createdAt", "soon"),
+        ("createdAt", BEGIN),
+        ("size", 1),
+    ):
         with pytest.raises(BadRequest):
             parse_value(order, value)

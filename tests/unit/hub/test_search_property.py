@@ -26,6 +26,8 @@ from lanza.hub.search import ORDERS, Query, find
 OWNERS = ("Ana", "anabel", "uni")
 TAGS = ("es", "en", "bert", "license:mit", "rare")
 SIZES = (None, 0, 1, 22_000_000, 22_000_001, 7_000_000_000, 2**63 - 1)
+AGES = (0, 1, 2, 40, 41, 800)
+COUNTS = (0, 0, 0, 1, 2, 3, 300, 310)
 KINDS = ("model", "model", "dataset")
 
 
@@ -45,12 +47,12 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
                 *tags,
                 id=1 + number * 211 % (3 * BLOCK),
                 kind=chance.choice(KINDS),
-                age=chance.randrange(4),
+                age=chance.choice(AGES),
                 visibility=chance.choice(("public", "public", "private")),
                 gated=chance.choice(("", "", "auto", "manual")),
                 parameters=chance.choice(SIZES),
-                downloads=chance.randrange(4),
-                likes=chance.randrange(3),
+                downloads=chance.choice(COUNTS),
+                likes=chance.choice(COUNTS),
             )
         opened.flush()
         yield opened
@@ -107,11 +109,20 @@ def filtered(session: Session, caller: Principal, query: Query) -> list[Repo]:
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(query=QUERIES, who=st.integers(0, 5), few=st.sampled_from([0, 3, 12, 1000]))
-def test_pages_hold_what_a_plain_filter_leaves(session: Session, query: Query, who: int, few: int) -> None:
+@given(
+    query=QUERIES,
+    who=st.integers(0, 5),
+    few=st.sampled_from([0, 3, 12, 1000]),
+    near=st.sampled_from([0, 3, 1000]),
+    wider=st.sampled_from([2, 8]),
+)
+def test_pages_hold_what_a_plain_filter_leaves(
+    session: Session, query: Query, who: int, few: int, near: int, wider: int
+) -> None:
     caller = callers(session)[who]
     found: list[int] = []
-    with mock.patch.object(search, "FEW", few):
+    # With blocks of one number, what is near the beginning is not everything.
+    with mock.patch.multiple(search, FEW=few, NEAR=near, WIDER=wider, BLOCK=1):
         page = find(session, caller, query)
         found += [it.id for it in page.repos]
         while page.next is not None:
