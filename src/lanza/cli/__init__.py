@@ -17,8 +17,10 @@ from lanza.cli.backup import backup, restore
 from lanza.cli.convert import convert
 from lanza.cli.doctor import doctor
 from lanza.cli.endpoints.deploy import deploy
+from lanza.cli.endpoints.estimate import estimate
 from lanza.cli.endpoints.logs import costs, logs
-from lanza.cli.endpoints.manage import hardware, open_, pause, ps, resume, rollback, scale, show, update
+from lanza.cli.endpoints.manage import hardware, open_, pause, ps, resume, rollback, scale, update
+from lanza.cli.endpoints.show import show
 from lanza.cli.environment import env
 from lanza.cli.hf import hf
 from lanza.cli.hub import hub
@@ -51,7 +53,7 @@ ACCESS: Final = "Who you are there"
 VERBS: Final[Mapping[str, Sequence[Callable[..., None]]]] = {
     MODEL: (doctor, serve, convert),
     HUB: (up, push, pull, ls, rm, policy, backup, restore),
-    ENDPOINTS: (deploy, ps, show, logs, costs, scale, update, rollback, pause, resume, hardware),
+    ENDPOINTS: (deploy, estimate, ps, show, logs, costs, scale, update, rollback, pause, resume, hardware),
     ACCESS: (login, logout, env, audit),
 }
 

@@ -21,13 +21,16 @@ from lanza.auth.audit import Trail
 from lanza.auth.principal import Principal, Scope
 from lanza.database import Database
 from lanza.endpoints import store
+from lanza.endpoints.estimate import Expected
+from lanza.endpoints.forecast import Forecast, forecast
 from lanza.endpoints.making import Before, Maker
 from lanza.endpoints.platform import Instance, Platform
+from lanza.endpoints.points import Step, Window, series
 from lanza.endpoints.records import Endpoint, Replica, Revision
 from lanza.endpoints.repositories import Repositories
 from lanza.endpoints.secrets import Vault
 from lanza.endpoints.spec import EndpointSpec
-from lanza.errors import BadRequest, Conflict
+from lanza.errors import BadRequest, Conflict, Unauthorized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,20 @@ class Control:
         """All that there is for endpoints of this namespace."""
         caller.require(Scope.CALL, namespace)
         return [offer for platform in self.platforms.values() for offer in platform.offers()]
+
+    def series(self, caller: Principal, namespace: str, name: str, window: Window) -> list[Step]:
+        """What happened at an endpoint, for charts."""
+        caller.require(Scope.CALL, namespace, name)
+        with self.database.reading() as session:
+            return series(session, store.get(session, namespace, name).id, window)
+
+    def forecast(
+        self, caller: Principal, tree: Mapping[str, Any], expected: Expected, *, rehearse: bool = False
+    ) -> Forecast:
+        """What an endpoint of this tree would cost. It is for all who have a token, as it may ask a lot."""
+        if caller.anonymous:
+            raise Unauthorized("this needs a token: log in with `lanza login`, or send one as Bearer.")
+        return forecast(self._maker, caller, tree, expected, rehearse=rehearse)
 
     # Changing
 

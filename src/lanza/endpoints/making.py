@@ -6,7 +6,7 @@ instance are chosen once: a later change keeps both, unless it speaks of what th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,6 +35,16 @@ class Before:
     warning: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What an endpoint would be made of: nothing is made yet. `offers` are those that there are to choose."""
+
+    spec: EndpointSpec
+    choice: Choice
+    needs_bytes: int
+    offers: Sequence[Instance]
+
+
 class Maker:
     """`allowed` are the programs that those may run who do not administer the server.
 
@@ -61,6 +71,15 @@ class Maker:
         found = self._repositories.resolve(caller, spec.model.repository, spec.model.revision)
         choice = self._choose(spec, found.needs_bytes, rehearse=rehearse)
         return _made(spec, choice, found.repo_id, found.commit, _given(values, {}))
+
+    def fit(self, caller: Principal, tree: Mapping[str, Any], *, rehearse: bool = False) -> Fit:
+        """For an endpoint that may be made. The errors are those of `new`."""
+        spec, _ = taken_out(read_spec(tree))
+        self._check_program(caller, spec, None)
+        found = self._repositories.resolve(caller, spec.model.repository, spec.model.revision)
+        choice = self._choose(spec, found.needs_bytes, rehearse=rehearse)
+        offers = self._platforms[spec.platform].offers()
+        return Fit(spec=spec, choice=choice, needs_bytes=found.needs_bytes, offers=offers)
 
     def changed(
         self, caller: Principal, change: Mapping[str, Any], before: Before, *, rehearse: bool = False

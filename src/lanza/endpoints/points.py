@@ -35,10 +35,23 @@ class Step:
     cost: float
 
 
-def series(session: Session, endpoint: int, *, since: datetime, until: datetime, step: int) -> list[Step]:
-    """Steps of `step` minutes with anything in them; wider ones when there would be over `MOST`."""
-    first, last = minute_of(since), minute_of(until)
-    step = max(1, step, -(-(last - first) // MOST))
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """From `since` to `until`, in steps of `step` minutes, or of as many as keep below `MOST` of them."""
+
+    since: datetime
+    until: datetime
+    step: int = 1
+
+    @property
+    def minutes(self) -> int:
+        """Of a step."""
+        return max(1, self.step, -(-(minute_of(self.until) - minute_of(self.since)) // MOST))
+
+
+def series(session: Session, endpoint: int, window: Window) -> list[Step]:
+    """The steps with anything in them."""
+    first, last, step = minute_of(window.since), minute_of(window.until), window.minutes
     start = func.min(Point.minute) - func.min(Point.minute) % step
     columns = Point.__table__.c
     rows = session.execute(

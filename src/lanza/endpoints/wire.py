@@ -8,12 +8,16 @@ call, and treat what they do not know as text. No value of a secret comes here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from lanza.auth.api.dependencies import moment
 from lanza.endpoints.catalog import ENGINE, recipe_id
 from lanza.endpoints.control import View
+from lanza.endpoints.estimate import Estimate
+from lanza.endpoints.forecast import Forecast
 from lanza.endpoints.platform import Instance
+from lanza.endpoints.points import Step
 from lanza.endpoints.records import Replica, Revision
 from lanza.endpoints.repositories import Listed
 from lanza.endpoints.spec import EndpointSpec, kept
@@ -127,6 +131,19 @@ def revision_of(row: Revision, *, current: int, serving: int | None) -> dict[str
     }
 
 
+def point_of(step: Step) -> dict[str, Any]:
+    """What happened in some minutes, from `at` on. `seconds` are those of all requests together."""
+    return {
+        "at": moment(datetime.fromtimestamp(step.minute * 60, UTC)),
+        "requests": step.requests,
+        "errors": step.errors,
+        "seconds": step.seconds,
+        "slowest": step.slowest,
+        "replicas": step.replicas,
+        "cost": step.cost,
+    }
+
+
 def hardware_of(instance: Instance) -> dict[str, Any]:
     """One kind of hardware. All of it is anybody's, so the quota is as large as clients need it to be."""
     gib = instance.memory_bytes / 2**30
@@ -160,6 +177,39 @@ def hardware(instances: Iterable[Instance]) -> dict[str, Any]:
             }
             for vendor, each in regions.items()
         ]
+    }
+
+
+def forecast(found: Forecast) -> dict[str, Any]:
+    """What an endpoint would cost, in US dollars."""
+    scaling = found.spec.compute.scaling
+    budget = found.spec.budget
+    suggestion = found.suggestion
+    return {
+        **_plan(found.instance, scaling.min_replica, scaling.max_replica, found.month),
+        "budget": None if budget is None else {"amount": budget.amount, "period": budget.period},
+        "suggestion": _plan(
+            suggestion.instance, suggestion.min_replica, suggestion.max_replica, found.suggested
+        ),
+        "warnings": list(found.warnings),
+    }
+
+
+def _plan(instance: Instance, least: int, most: int, month: Estimate) -> dict[str, Any]:
+    return {
+        "instanceType": instance.type,
+        "instanceSize": instance.size,
+        "minReplica": least,
+        "maxReplica": most,
+        "pricePerHour": month.price_per_hour,
+        "priceAsOf": month.price_as_of,
+        "month": {
+            "idle": month.idle,
+            "expected": month.expected,
+            "worst": month.worst,
+            "replicaHours": month.replica_hours,
+            "starts": month.starts,
+        },
     }
 
 

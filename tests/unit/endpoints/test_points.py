@@ -32,7 +32,9 @@ def put(world: World, *minutes: int) -> int:
 
 def read(world: World, number: int, *, hours: float = 24, step: int = 1) -> list[points.Step]:
     with world.database.reading() as session:
-        return points.series(session, number, since=NOON, until=NOON + timedelta(hours=hours), step=step)
+        return points.series(
+            session, number, points.Window(since=NOON, until=NOON + timedelta(hours=hours), step=step)
+        )
 
 
 def test_minutes_are_read_as_they_are(world: World) -> None:
@@ -70,6 +72,6 @@ def test_what_replicas_cost_is_in_the_points(world: World) -> None:
     world.pass_time(130)
     number, end = world.endpoint.id, world.moment
     with world.database.reading() as session:
-        found = points.series(session, number, since=end - timedelta(hours=1), until=end, step=1)
+        found = points.series(session, number, points.Window(since=end - timedelta(hours=1), until=end))
     assert [it.requests for it in found] == [0, 0, 0]
     assert 0.119 <= sum(it.cost for it in found) <= 0.13

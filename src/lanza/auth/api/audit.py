@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response, StreamingResponse
 
 from lanza.auth import audit
-from lanza.auth.api.dependencies import CallerDep, PartsDep
+from lanza.auth.api.dependencies import CallerDep, PartsDep, as_moment
 from lanza.auth.audit import Filter
 from lanza.auth.principal import Principal, Scope
-from lanza.errors import BadRequest, Forbidden
+from lanza.errors import Forbidden
 
 router: Final = APIRouter(prefix="/api/lanza/audit")
 
@@ -35,8 +34,8 @@ def _filter(
         who=who,
         what=what,
         target=target,
-        since=_moment("since", since),
-        until=_moment("until", until),
+        since=as_moment("since", since),
+        until=as_moment("until", until),
         before=before,
     )
 
@@ -70,13 +69,3 @@ def _allowed(caller: Principal, namespace: str | None) -> str | None:
     if not caller.owns(namespace):
         raise Forbidden(f"the audit log of {namespace} is for its administrators: ask one of them.")
     return namespace
-
-
-def _moment(name: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise BadRequest(f"{name} is a moment like 2026-11-30T12:00:00Z: not {text[:40]!r}.") from error

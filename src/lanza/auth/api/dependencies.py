@@ -124,6 +124,17 @@ def moment(date: datetime | None) -> str | None:
     return date.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def as_moment(name: str, text: str | None) -> datetime | None:
+    """What a query calls a moment, in UTC, which is meant where it names no zone. BadRequest."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(f"{name} is a moment like 2026-11-30T12:00:00Z: not {text[:40]!r}.") from error
+
+
 async def _body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():

@@ -1,7 +1,7 @@
 """`lanza deploy MODEL`: an endpoint for a model, from the command line or from an `endpoint.yaml`.
 
-What options say is laid over what the file says; what neither says is the server's choice. A folder is pushed
-first, so that what is served is what is kept.
+What options say is laid over what the file says (`tree.py`); what neither says is the server's choice. A
+folder is pushed first, so that what is served is what is kept; what a month may cost is said before it runs.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,56 +17,27 @@ import typer
 
 from lanza.cli.context import Context, JsonOption, ServerOption, context
 from lanza.cli.endpoints.address import Endpoint, own_namespace
+from lanza.cli.endpoints.options import (
+    BudgetOption,
+    EachOption,
+    EnvFileOption,
+    EnvOption,
+    ExpiresOption,
+    IdleOption,
+    MaxOption,
+    MinOption,
+    PeakOption,
+    PerDayOption,
+    RehearseOption,
+    SecretOption,
+    SecretsFileOption,
+    SizeOption,
+    TimeoutOption,
+    TypeOption,
+    WaitOption,
+)
 
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
-
-EnvOption = Annotated[
-    list[str] | None,
-    typer.Option("--env", metavar="NAME=VALUE", help="A variable; NAME alone takes its value from here."),
-]
-EnvFileOption = Annotated[
-    Path | None, typer.Option("--env-file", metavar="FILE", help="Variables, a NAME=VALUE a line.")
-]
-SecretOption = Annotated[
-    list[str] | None,
-    typer.Option("--secret", metavar="NAME", help="A secret, its value taken from here; or NAME=VALUE."),
-]
-SecretsFileOption = Annotated[
-    Path | None, typer.Option("--secrets-file", metavar="FILE", help="Secrets, a NAME=VALUE a line.")
-]
-MinOption = Annotated[
-    int | None, typer.Option("--min", min=0, help="Replicas at least; 0 goes to zero when idle (default).")
-]
-MaxOption = Annotated[int | None, typer.Option("--max", min=1, help="Replicas at most; else 1.")]
-IdleOption = Annotated[
-    float | None, typer.Option("--idle", metavar="MINUTES", help="Idle minutes until zero; else 15.")
-]
-SizeOption = Annotated[
-    str | None,
-    typer.Option("--size", help="Size of its hardware, as `lanza hardware` lists; else what fits."),
-]
-BudgetOption = Annotated[
-    str | None, typer.Option("--budget", metavar="DOLLARS[/day|/month|/total]", help="It is paused there.")
-]
-ExpiresOption = Annotated[
-    str | None, typer.Option("--expires", metavar="TIME", help="Removed after that: 12h, 30d, 8w.")
-]
-WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Until it answers, or has failed.")]
-TimeoutOption = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait at most.")]
-
-
-class Access(StrEnum):
-    """Who may call it, as options have it."""
-
-    PUBLIC = "public"
-    AUTHENTICATED = "authenticated"
-    PROTECTED = "protected"
-    PRIVATE = "private"
-
-
-TypeOption = Annotated[
-    Access | None, typer.Option("--type", help="Who may call it; else protected: tokens of the namespace.")
-]
 
 
 def deploy(
@@ -95,9 +64,10 @@ def deploy(
     env_file: EnvFileOption = None,
     secret: SecretOption = None,
     secrets_file: SecretsFileOption = None,
-    rehearse: Annotated[
-        bool, typer.Option("--rehearse", help="Hardware that is not here becomes this machine.")
-    ] = False,
+    rehearse: RehearseOption = False,
+    per_day: PerDayOption = None,
+    each: EachOption = 1.0,
+    peak: PeakOption = 3.0,
     wait: WaitOption = True,
     timeout: TimeoutOption = 900,
     server: ServerOption = None,
@@ -105,6 +75,8 @@ def deploy(
 ) -> None:
     """Give a model a URL that answers: with a token, scaled to zero when idle, stopped at its budget."""
     from lanza.cli.api import call
+    from lanza.cli.endpoints.estimate import forecast, tell
+    from lanza.cli.endpoints.tree import given_variables, lay_over, read_tree
     from lanza.cli.endpoints.waiting import check_outcome, wait_for
     from lanza.errors import UsageError
 
@@ -130,6 +102,9 @@ def deploy(
         variables=given_variables("--env", env, env_file),
         secrets=given_variables("--secret", secret, secrets_file),
     )
+    estimated = forecast(chosen, tree, per_day=per_day, each=each, peak=peak, rehearse=rehearse)
+    if not as_json:
+        tell(estimated, per_day)
     owner = namespace or repository.partition("/")[0]
     query = "?rehearse=1" if rehearse else ""
     made = call(chosen, "POST", f"/v2/endpoint/{owner}{query}", tree)
@@ -137,89 +112,11 @@ def deploy(
     if wait:
         made = wait_for(endpoint, seconds=timeout, quiet=as_json)
     if as_json:
-        typer.echo(json.dumps(made, indent=2))
+        typer.echo(json.dumps({**made, "estimate": estimated}, indent=2))
         check_outcome(endpoint, made)
         return
     check_outcome(endpoint, made)
     _tell(endpoint, made)
-
-
-def read_tree(file: Path | None) -> dict[str, Any]:
-    """What an endpoint.yaml says; nothing without one."""
-    from lanza.errors import UsageError
-
-    if file is None:
-        return {}
-    from lanza.cli.extras import needs
-
-    with needs("client"):
-        from lanza.endpoints.document import read_document
-    try:
-        return dict(read_document(file.read_bytes()))
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
-
-
-def given_variables(option: str, given: list[str] | None, file: Path | None) -> dict[str, str]:
-    from lanza.cli.endpoints.variables import pairs, read_file
-
-    return {**(read_file(file) if file else {}), **pairs(option, given or [])}
-
-
-def lay_over(
-    tree: dict[str, Any],
-    *,
-    access: Access | None = None,
-    revision: str | None = None,
-    task: str | None = None,
-    size: str | None = None,
-    minimum: int | None = None,
-    maximum: int | None = None,
-    idle: float | None = None,
-    budget: str | None = None,
-    expires: str | None = None,
-    variables: Mapping[str, str] | None = None,
-    secrets: Mapping[str, str] | None = None,
-) -> None:
-    """Put what options say into a spec's tree. UsageError for what is no budget or no span of time."""
-    from lanza.cli.duration import duration
-
-    scaling = {"minReplica": minimum, "maxReplica": maximum, "scaleToZeroTimeout": idle}
-    if minimum is not None and maximum is None and minimum > 1:
-        scaling["maxReplica"] = minimum
-    wanted: dict[str, Any] = {
-        "type": access.value if access else None,
-        "model": {"revision": revision, "task": task, "env": variables or None, "secrets": secrets or None},
-        "compute": {"instanceSize": size, "scaling": scaling},
-        "budget": _budget(budget) if budget else None,
-        "expires": (datetime.now(UTC) + duration(expires, "--expires")).isoformat() if expires else None,
-    }
-    _overlay(tree, wanted)
-
-
-def _overlay(tree: dict[str, Any], wanted: Mapping[str, Any]) -> None:
-    """What is None was not said."""
-    for key, value in wanted.items():
-        if isinstance(value, Mapping):
-            inner = dict(tree.get(key) or {})
-            _overlay(inner, value)
-            if inner:
-                tree[key] = inner
-        elif value is not None:
-            tree[key] = value
-
-
-def _budget(text: str) -> dict[str, Any]:
-    from lanza.errors import UsageError
-
-    amount, _, period = text.removeprefix("$").partition("/")
-    try:
-        found = {"amount": float(amount), "period": period or "month"}
-    except ValueError:
-        found = {}
-    if not found or found["period"] not in ("day", "month", "total"):
-        raise UsageError("--budget wants dollars, and perhaps a period: 5, 2.5/day, 20/month, 50/total.")
-    return found
 
 
 def _repository(server: Context, model: str, option: str | None, *, quiet: bool) -> str:

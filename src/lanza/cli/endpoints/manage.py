@@ -1,4 +1,4 @@
-"""Endpoints at work: `lanza ps`, `show`, `pause`, `resume`, `scale`, `update`, `rollback`, `hardware`."""
+"""Endpoints at work: `lanza ps`, `pause`, `resume`, `scale`, `update`, `rollback`, `hardware`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lanza.cli.endpoints.address import (
     own_namespace,
     row_of,
 )
-from lanza.cli.endpoints.deploy import (
+from lanza.cli.endpoints.options import (
     BudgetOption,
     EnvFileOption,
     EnvOption,
@@ -31,10 +31,8 @@ from lanza.cli.endpoints.deploy import (
     TimeoutOption,
     TypeOption,
     WaitOption,
-    given_variables,
-    lay_over,
-    read_tree,
 )
+from lanza.cli.endpoints.tree import given_variables, lay_over, read_tree
 
 
 def ps(namespace: NamespaceOption = None, server: ServerOption = None, as_json: JsonOption = False) -> None:
@@ -48,54 +46,6 @@ def ps(namespace: NamespaceOption = None, server: ServerOption = None, as_json: 
         typer.echo(json.dumps(found, indent=2))
     else:
         show_table([row_of(one) for one in found], as_json=False)
-
-
-def show(endpoint: EndpointArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show an endpoint: what it is, where it is, its replicas."""
-    one = endpoint_of(endpoint, server)
-    found = one.get()
-    replicas = one.ours("GET", "replicas")
-    if as_json:
-        typer.echo(json.dumps({**found, "replicas": replicas}, indent=2))
-        return
-    _page(one, found)
-    if replicas:
-        from lanza.cli.table import show as show_table
-
-        print()
-        show_table(replicas, as_json=False)
-
-
-def _page(endpoint: Endpoint, found: Any) -> None:
-    from lanza.models.report import readable
-
-    status, compute, model = found["status"], found["compute"], found["model"]
-    scaling = compute["scaling"]
-    revision = f" at {model['revision'][:12]}" if model.get("revision") else ""
-    lines = {
-        "endpoint": f"{endpoint} ({found['type']})",
-        "state": status["state"],
-        "message": status.get("message") or None,
-        "url": status.get("url"),
-        "model": f"{model['repository']}{revision}",
-        "task": model.get("task"),
-        "hardware": f"{compute['instanceType']} {compute['instanceSize']}",
-        "replicas": f"{status.get('readyReplica', 0)} ready of {status.get('targetReplica', 0)}, "
-        f"{scaling['minReplica']} to {scaling['maxReplica']} allowed",
-        "budget": _budget_line(found.get("budget")),
-        "expires": found.get("expires"),
-        "changed": status["updatedAt"],
-    }
-    for name, value in lines.items():
-        if value is not None:
-            print(f"{name:<9} {readable(str(value))}")
-
-
-def _budget_line(budget: Any) -> str | None:
-    if not budget:
-        return None
-    period = {"total": "in all"}.get(budget["period"], f"a {budget['period']}")
-    return f"{budget['amount']:g} dollars {period}"
 
 
 def pause(endpoint: EndpointArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:

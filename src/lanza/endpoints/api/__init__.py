@@ -6,8 +6,8 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from lanza.endpoints.api import catalog, endpoints, ours
+from lanza.endpoints.api import catalog, endpoints, estimate, ours
 
 router: Final = APIRouter()
-for _part in (endpoints, catalog, ours):
+for _part in (endpoints, catalog, estimate, ours):
     router.include_router(_part.router)

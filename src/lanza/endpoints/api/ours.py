@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -11,15 +12,21 @@ from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from lanza.auth.api.dependencies import json_body
+from lanza.auth.api.dependencies import as_moment, json_body, moment
 from lanza.auth.principal import Scope
+from lanza.database import now
 from lanza.endpoints import logs, reports, wire
 from lanza.endpoints.api.dependencies import CallerDep, ControlDep, ServerDep, TrailDep, answer
+from lanza.endpoints.points import KEEP_POINTS, Window
 from lanza.errors import Unauthorized
 
 router: Final = APIRouter(prefix="/api/lanza")
 
 Days = Annotated[int, Query(ge=1, le=3660, description="The last days, today included (UTC).")]
+
+
+LAST: Final = timedelta(hours=1)
+"""What charts show when nobody says since when."""
 
 
 class Back(msgspec.Struct, forbid_unknown_fields=True):
@@ -101,6 +108,28 @@ def endpoint_usage(
         return [
             asdict(it) for it in reports.of_endpoint(session, f"{namespace}/{name}", reports.Span(days=days))
         ]
+
+
+@router.get("/endpoints/{namespace}/{name}/metrics")
+def endpoint_metrics(
+    control: ControlDep,
+    caller: CallerDep,
+    namespace: str,
+    name: str,
+    since: Annotated[str | None, Query(description="From when on; else an hour ago.")] = None,
+    step: Annotated[int, Query(ge=1, le=1440, description="The minutes of a point, at least.")] = 1,
+) -> dict[str, Any]:
+    """What happened there, for charts: up to 1,500 points of the last 30 days."""
+    until = now()
+    first = max(as_moment("since", since) or until - LAST, until - KEEP_POINTS)
+    window = Window(since=first, until=until, step=step)
+    found = control.series(caller, namespace, name, window)
+    return {
+        "since": moment(window.since),
+        "until": moment(window.until),
+        "step": window.minutes,
+        "points": [wire.point_of(it) for it in found],
+    }
 
 
 @router.get("/costs")
