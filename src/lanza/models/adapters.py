@@ -1,7 +1,8 @@
-"""Where the base of a PEFT adapter lies on this machine: a folder, or a snapshot in the Hub's cache.
+"""Where the base of a PEFT adapter lies on this machine: a folder, or a snapshot in a cache of the Hub.
 
-Nothing is fetched. The cache is read as `huggingface_hub` lays it out:
-``models--owner--name/refs/<revision>`` names a commit, ``snapshots/<commit>`` holds its files.
+Nothing is fetched. A cache is laid out as `huggingface_hub` does it:
+``models--owner--name/refs/<revision>`` names a commit, ``snapshots/<commit>`` holds its files. An adapter's
+folder may bring one along (`BROUGHT`), so that whoever loads the base by its name finds it there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
+BROUGHT: Final = ".hub"
+"""The cache that a folder brings along."""
 _REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -30,8 +34,11 @@ def find_base(
 ) -> Path | None:
     """The folder of the model ``name`` that the adapter in ``beside`` was trained on, or None.
 
-    A path is tried from the adapter's folder and from the working directory, then the cache.
+    The cache that the adapter's folder brings along comes first; then a path is tried from that folder and
+    from the working directory, then the cache.
     """
+    if (brought := _cached(name, revision or "main", beside / BROUGHT)) is not None:
+        return brought
     folder = _home(name)
     for candidate in (beside / folder, Path.cwd() / folder):
         # an adapter whose base is "." would be its own base
@@ -40,10 +47,15 @@ def find_base(
     return _cached(name, revision or "main", cache or hub_cache(os.environ))
 
 
+def cache_name(name: str) -> str:
+    """The folder of a model in a cache."""
+    return f"models--{name.replace('/', '--')}"
+
+
 def _cached(name: str, revision: str, cache: Path) -> Path | None:
     if not _REPO_ID.fullmatch(name) or ".." in name or ".." in revision:
         return None
-    repo = cache / f"models--{name.replace('/', '--')}"
+    repo = cache / cache_name(name)
     try:
         commit = (repo / "refs" / revision).read_text().strip()
     except (OSError, ValueError):

@@ -2,9 +2,9 @@
 
 The model: small files are written, large ones are hard links to the blobs, or copies where the store is
 another file system or a bucket. All is made aside, brought to the disk, and then given its name by one
-rename, so a folder that has its name is whole. The base of a PEFT adapter is linked into the adapter's own
-folder (`BASE`), because a replica sees no other. Folders that no endpoint is at are removed after a while; a
-later wish makes them again.
+rename, so a folder that has its name is whole. The base of a PEFT adapter is put into a cache within the
+adapter's own folder, because a replica sees no other, and under the name by which handlers load it. Folders
+that no endpoint is at are removed after a while; a later wish makes them again.
 """
 
 from __future__ import annotations
@@ -31,13 +31,11 @@ from lanza.hub.objects import Commit, Entry
 from lanza.hub.records import Repo
 from lanza.hub.refs import MAIN
 from lanza.hub.trees import LINK
+from lanza.models.adapters import BROUGHT, cache_name
 
 log: Final = logging.getLogger("lanza.server")
 
 ADAPTER: Final = "adapter_config.json"
-BASE: Final = ".base"
-"""Where the base of an adapter lies, within the adapter's folder."""
-
 Bring = Callable[[RepoName], object]
 """Gets a model from the hub behind this one. RepoNotFound, UpstreamUnavailable."""
 
@@ -94,19 +92,25 @@ class FolderPantry:
     # Adapters
 
     def _add_base(self, repo_id: int, folder: Path) -> None:
-        """Put an adapter's base beside it, and have the adapter say so."""
-        path = folder / ADAPTER
-        config = _json_object(path)
+        """Put an adapter's base into its folder, as `huggingface_hub` keeps what it has downloaded."""
+        config = _json_object(folder / ADAPTER)
         name = config.get("base_model_name_or_path")
         if not isinstance(name, str) or not name:
             return
         if (folder / name).is_dir() and not Path(name).is_absolute() and ".." not in Path(name).parts:
             return  # it came along
-        base = self._base(repo_id, name)
-        git = self._hub.git.open(base.id)
-        self._write(git, git.resolve(config.get("revision") or MAIN), folder / BASE)
-        path.unlink()  # it may be a link to a blob
-        _write(path, iter([json.dumps({**config, "base_model_name_or_path": BASE}, indent=2).encode()]))
+        cache = folder / BROUGHT
+        if cache.exists():
+            return  # the same, as a cache
+        git = self._hub.git.open(self._base(repo_id, name).id)
+        named = config.get("revision")
+        revision = named if isinstance(named, str) and named else MAIN
+        commit = git.resolve(revision)
+        kept = cache / cache_name(name)
+        self._write(git, commit, kept / "snapshots" / commit.oid)
+        reference = kept / check_path(f"refs/{revision}")
+        reference.parent.mkdir(parents=True)
+        _write(reference, iter([commit.oid.encode()]))
 
     def _base(self, repo_id: int, name: str) -> Repo:
         """The base's repository: one that all may read, or one of the adapter's own namespace."""

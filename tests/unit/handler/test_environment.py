@@ -31,8 +31,8 @@ OURS = {
 }
 
 
-def options(**more: Any) -> EngineOptions:
-    facts = ModelFacts(path=Path("/models/becas"), kind=FolderKind.HANDLER, files=(), task="translation")
+def options(path: Path = Path("/models/becas"), **more: Any) -> EngineOptions:
+    facts = ModelFacts(path=path, kind=FolderKind.HANDLER, files=(), task="translation")
     return EngineOptions(facts=facts, task=None, why="", **more)
 
 
@@ -54,6 +54,14 @@ def test_what_the_user_asks_for_comes_last() -> None:
     given = {"HF_TOKEN": "hf_theirs", "HF_TASK": "custom", "OMP_NUM_THREADS": "7"}
     made = handler_environment(options(environment=given, threads=2), OURS)
     assert given.items() <= made.items()
+
+
+def test_models_that_a_folder_brings_along_are_found_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / ".hub").mkdir()
+    made = handler_environment(options(tmp_path), {})
+    assert (made["HF_HUB_CACHE"], made["HF_HUB_OFFLINE"]) == (str(tmp_path.resolve() / ".hub"), "1")
+    asked = handler_environment(options(tmp_path, environment={"HF_HUB_OFFLINE": "0"}), {})
+    assert asked["HF_HUB_OFFLINE"] == "0"
 
 
 def test_threads_are_told() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import try_to_load_from_cache
 
 from fake_platform import SMALL
 from hub_parts import hub as make_hub
@@ -21,7 +22,8 @@ from lanza.errors import LanzaError, RepoNotFound
 from lanza.hub import repos
 from lanza.hub.hub import Hub
 from lanza.hub.names import Kind, RepoName, parse_repo
-from lanza.server.pantry import BASE, FolderPantry
+from lanza.models.adapters import BROUGHT, find_base
+from lanza.server.pantry import FolderPantry
 
 WEIGHTS = bytes(range(256)) * 400
 
@@ -91,17 +93,58 @@ def test_what_fails_half_way_leaves_nothing(hub: Hub, models: Path) -> None:
     assert list(models.rglob("*")) == []
 
 
-def adapter(hub: Hub, base: str, name: str = "ana/lora") -> tuple[int, str]:
-    config = json.dumps({"base_model_name_or_path": base, "peft_type": "LORA"}).encode()
+def adapter(hub: Hub, base: str, name: str = "ana/lora", **more: str) -> tuple[int, str]:
+    config = json.dumps({"base_model_name_or_path": base, "peft_type": "LORA", **more}).encode()
     return repository(hub, name, {"adapter_config.json": config}, adapter_model__safetensors=WEIGHTS[:512])
 
 
-def test_an_adapter_has_its_base_beside_it(hub: Hub, models: Path) -> None:
+def base_in(folder: Path, name: str, revision: str | None = None) -> Path:
+    found = find_base(name, beside=folder, revision=revision, cache=folder / "nothing")
+    assert found is not None
+    assert found.is_relative_to(folder.resolve())
+    return found
+
+
+def test_an_adapter_brings_its_base_along(hub: Hub, models: Path) -> None:
     repository(hub, "eva/base", {"config.json": b'{"model_type": "bert"}'}, model__safetensors=WEIGHTS)
     folder = fetch(FolderPantry(hub, models), *adapter(hub, "eva/base"))
     config = json.loads((folder / "adapter_config.json").read_bytes())
-    assert config == {"base_model_name_or_path": BASE, "peft_type": "LORA"}
-    assert (folder / BASE / "model.safetensors").read_bytes() == WEIGHTS
+    assert config == {"base_model_name_or_path": "eva/base", "peft_type": "LORA"}
+    assert (base_in(folder, "eva/base") / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_clients_find_the_base_by_its_name(hub: Hub, models: Path) -> None:
+    """As handlers do, which have the folder's cache and do not ask the Hub."""
+    repository(hub, "eva/base", {"config.json": b'{"model_type": "bert"}'})
+    folder = fetch(FolderPantry(hub, models), *adapter(hub, "eva/base"))
+    found = try_to_load_from_cache("eva/base", "config.json", cache_dir=folder / BROUGHT)
+    assert isinstance(found, str)
+    assert json.loads(Path(found).read_text()) == {"model_type": "bert"}
+
+
+@pytest.mark.parametrize("by_commit", [False, True])
+def test_the_revision_of_the_base_is_the_one_that_the_adapter_names(
+    hub: Hub, models: Path, by_commit: bool
+) -> None:
+    number, old = repository(hub, "eva/base", {"config.json": b'{"model_type": "old"}'})
+    push(hub, number, {"config.json": b'{"model_type": "new"}'})
+    revision = old if by_commit else "main"
+    folder = fetch(FolderPantry(hub, models), *adapter(hub, "eva/base", revision=revision))
+    config = base_in(folder, "eva/base", revision) / "config.json"
+    assert json.loads(config.read_bytes()) == {"model_type": "old" if by_commit else "new"}
+
+
+def test_a_base_that_came_along_is_taken(hub: Hub, models: Path) -> None:
+    mine = repository(
+        hub,
+        "ana/lora",
+        {
+            "adapter_config.json": b'{"base_model_name_or_path": "eva/base", "peft_type": "LORA"}',
+            ".hub/models--eva--base/refs/main": b"abc",
+            ".hub/models--eva--base/snapshots/abc/config.json": b"{}",
+        },
+    )
+    assert (base_in(fetch(FolderPantry(hub, models), *mine), "eva/base") / "config.json").is_file()
 
 
 def test_a_base_that_is_not_for_everybody_is_not_given_away(hub: Hub, models: Path) -> None:
@@ -112,7 +155,7 @@ def test_a_base_that_is_not_for_everybody_is_not_given_away(hub: Hub, models: Pa
         repo = session.get_one(type(record(hub, "eva/base")), number)
         repo.visibility = "private"
     pantry = FolderPantry(hub, models)
-    assert (fetch(pantry, *mine) / BASE / "config.json").is_file()
+    assert (base_in(fetch(pantry, *mine), "eva/base") / "config.json").is_file()
     with pytest.raises(RepoNotFound, match="not for everybody"):
         fetch(pantry, *others)
 
@@ -126,7 +169,7 @@ def test_a_base_that_is_not_here_is_brought(hub: Hub, models: Path) -> None:
 
     folder = fetch(FolderPantry(hub, models, bring=bring), *adapter(hub, "google/base"))
     assert [it.id for it in asked] == ["google/base"]
-    assert (folder / BASE / "config.json").is_file()
+    assert (base_in(folder, "google/base") / "config.json").is_file()
 
 
 @pytest.mark.parametrize("base", ["/home/ana/base", "nadie/nada", "a/b/c"])

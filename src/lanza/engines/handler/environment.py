@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from lanza.engines.base import EngineOptions
+from lanza.models.adapters import BROUGHT
 
 _NAMES: Final = frozenset(
     {
@@ -46,12 +47,16 @@ _INSTALLER_NAMES: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "A
 
 def handler_environment(options: EngineOptions, inherited: Mapping[str, str]) -> dict[str, str]:
     """The variables of the handler's process, made of those of ours (`inherited`) and of the options."""
-    folder = str(options.facts.path.resolve())
+    path = options.facts.path.resolve()
+    folder = str(path)
     task = options.task.name if options.task else options.facts.task
     variables = {name: value for name, value in inherited.items() if _passes(name)}
     # where a token may lie that `hf auth login` stored; a handler gets one by options.environment
     variables["HF_TOKEN_PATH"] = os.devnull
     variables["HF_MODEL_DIR"] = variables["HF_MODEL_ID"] = folder
+    if (path / BROUGHT).is_dir():
+        # what it loads by name is there; the Hub is not asked for it, where it may be private or another
+        variables |= {"HF_HUB_CACHE": str(path / BROUGHT), "HF_HUB_OFFLINE": "1"}
     if task:
         variables["HF_TASK"] = task
     if options.threads:
