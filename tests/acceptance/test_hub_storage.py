@@ -199,6 +199,9 @@ def test_a_backup_of_postgresql_and_a_bucket_is_restored_to_either_kind(
         ana.api().create_repo("ana/gone")
         ana.api().create_repo("ana/becas")
         ana.api().delete_repo("ana/gone")
+        tree = {"name": "qa", "model": {"repository": "ana/becas", "secrets": {"S": "geheim"}}}
+        server.call("POST", "/v2/endpoint/ana", tree, ana.token)
+        server.call("POST", "/v2/endpoint/ana/qa/pause", token=ana.token)
         acknowledged = dict(push(ana, number) for number in range(3))
         with ThreadPoolExecutor() as pool:
             later = pool.submit(lambda: dict(push(ana, number) for number in range(3, 6)))
@@ -221,6 +224,9 @@ def test_a_backup_of_postgresql_and_a_bucket_is_restored_to_either_kind(
         with hub(tmp_path / name, "--no-upstream", environment=environment) as again:
             api = HfApi(again.url, ana.token)
             api.create_repo("ana/nueva")  # its number is new in either kind of database
+            paused = again.call("GET", "/v2/endpoint/ana/qa", token=ana.token)
+            assert (paused["status"]["state"], paused["model"]["secrets"]) == ("paused", {"S": None})
+            again.call("POST", "/v2/endpoint/ana", {**tree, "name": "dos"}, ana.token)
             found = Path(api.snapshot_download("ana/becas", cache_dir=tmp_path / f"cache-{name}"))
             assert {it.name: it.read_bytes() for it in found.glob("*.bin")} == acknowledged
             assert "all is well" in lanza("hub", "verify", "--data", again.data, environment=environment)

@@ -24,7 +24,7 @@ from lanza.cli.folder import (
 )
 
 if TYPE_CHECKING:
-    from lanza.hub.backup import Report
+    from lanza.server.copies import Report
 
 
 def backup(
@@ -39,11 +39,11 @@ def backup(
     The server may run meanwhile. Exit code 1 when something was damaged or missing, and it is named.
     """
     with needs("server"):
-        from lanza.hub import backup as backups
+        from lanza.server import copies
 
     path = data_folder(data)
     with told(), opened(path, database, storage) as hub, bar("Copying", quiet=as_json) as copied:
-        report = backups.backup(hub, path, target.expanduser().absolute(), copied=copied)
+        report = copies.backup(hub, path, target.expanduser().absolute(), copied=copied)
     _tell(report, f"Saved to {target}", as_json=as_json)
 
 
@@ -65,7 +65,7 @@ def restore(
     """
     with needs("server"):
         from lanza.database import Database
-        from lanza.hub import backup as backups
+        from lanza.server import copies
 
     path = data_folder(data)
     with ExitStack() as stack:
@@ -75,7 +75,7 @@ def restore(
             records = Database(database)
             stack.callback(records.close)
         copied = stack.enter_context(bar("Copying", quiet=as_json))
-        report = backups.restore(
+        report = copies.restore(
             source.expanduser().absolute(), path, database=records, storage=storage, copied=copied
         )
     _tell(report, f"Restored to {path}", as_json=as_json)

@@ -30,6 +30,7 @@ from typing import Final
 import pygit2
 from pygit2.enums import RepositoryOpenFlag
 from sqlalchemy import delete
+from sqlalchemy.orm import Session
 
 from lanza.database import Database, now
 from lanza.errors import BadRequest, NotFound, Unavailable, UsageError
@@ -110,11 +111,13 @@ def restore(
     database: Database | None = None,
     storage: str | None = None,
     copied: Copied = lambda size: None,
+    forget: Callable[[Session], None] = lambda session: None,
 ) -> Report:
     """Make the data folder `data`, which must not exist or be empty, of the backup in `target`.
 
     The records go into `database`, which must have none, and large files to `storage`, or else both into the
-    folder. It appears whole. UsageError when there is no whole backup, or something is there already.
+    folder. It appears whole. `forget` removes other records of what was under way. UsageError when there is
+    no whole backup, or something is there already.
     """
     records = target / RECORDS if (target / RECORDS / SEAL).is_file() else target / _OLD
     _check_seal(records)
@@ -133,7 +136,7 @@ def restore(
     wanted = _blobs_of(building / DATABASE)
     ids = _repo_ids(building / DATABASE)
     problems = (*_broken(GitStore(building / GIT), ids), *blobs.problems(wanted))
-    _begin_anew(building / DATABASE)
+    _begin_anew(building / DATABASE, forget)
     shutil.rmtree(building / _SCRATCH)
     if database is not None:
         dump.load(building / DATABASE, database)
@@ -271,16 +274,18 @@ def _blobs_of(database: Path) -> dict[str, int]:
         return dict(connection.execute(query).fetchall())
 
 
-def _begin_anew(path: Path) -> None:
+def _begin_anew(path: Path, forget: Callable[[Session], None]) -> None:
     """Forget uploads on their way, and let clients of Xet forget what they have sent."""
     database = Database(f"sqlite:///{path}")
     try:
+        database.migrate()  # the backup may be an older Lanza's
         with database.writing() as session:
             session.execute(delete(Multipart))
             session.execute(delete(Xorb))
             session.execute(
                 delete(HubState).where(HubState.name == STORE)
             )  # a new one is made when asked for
+            forget(session)
     finally:
         database.close()
 

@@ -3,6 +3,7 @@
 The model: the file has the schema that this code wants. SQLite is copied page by page; from PostgreSQL every
 table is copied row by row within one transaction that sees one state and holds off writers. The highest
 numbers that were ever given go along, as no number of a removed account or repository may be given again.
+Tables are those whose records were imported: who has others than the Hub's imports them (`server/copies.py`).
 """
 
 from __future__ import annotations
@@ -13,20 +14,17 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lanza.auth import records as _accounts
 from lanza.database import Base, Database
 from lanza.errors import Unavailable, UsageError
-from lanza.hub import records as _repositories
+from lanza.hub import records as _repositories  # noqa: F401 -- its tables
 
 LOCK_SECONDS: Final = 30
 ROWS: Final = 1000
 """Rows that are copied at a time."""
-
-NUMBERED: Final = (_accounts.Account, _accounts.Token, _repositories.Repo)
-"""What is counted up by the database."""
 
 Write = Callable[[Path], None]
 
@@ -122,10 +120,16 @@ def _copy_tables(source: Connection, target: Connection) -> None:
         rows = source.execution_options(yield_per=ROWS).execute(select(table))
         for some in rows.mappings().partitions():
             target.execute(table.insert(), [dict(row) for row in some])
-    for record in NUMBERED:
-        name = record.__tablename__
-        highest = source.scalar(select(func.max(record.id))) or 0
-        _set_number(target, name, max(highest, _number(source, name)))
+    for table in _counted():
+        highest = source.scalar(select(func.max(table.c.id))) or 0
+        _set_number(target, table.name, max(highest, _number(source, table.name)))
+
+
+def _counted() -> Iterator[Table]:
+    """The tables whose `id` is counted up by the database."""
+    for table in Base.metadata.sorted_tables:
+        if table.autoincrement_column is not None:
+            yield table
 
 
 def _number(connection: Connection, table: str) -> int:
