@@ -98,6 +98,7 @@ class _Forwarding:
     async def _held(self) -> Member | None:
         """A replica that becomes ready; None when the last one's refusal was passed on instead."""
         tried, began = bool(self._deadline), now()
+        cold = not tried and not self._target.places
         until = self._deadline or now() + self._forwarder.patience(self._exchange, self._target)
         self._tally.held += 1
         try:
@@ -111,8 +112,8 @@ class _Forwarding:
             raise _not_ready(error.target) from None
         finally:
             self._tally.held -= 1
-            if not tried and not self._target.places:
-                self._exchange.cold = now() - began
+        if cold:
+            self._exchange.cold = now() - began
         return member
 
     async def _attempt(self, member: Member) -> tuple[bool, Answer | None]:

@@ -46,6 +46,15 @@ def without_token(url: str) -> str:
         return answer.read().decode()
 
 
+def metrics(url: str) -> dict[str, float]:
+    """What the server's `/metrics` says, each name once."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
+    found = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+    assert len(found) == len(lines)
+    return found
+
+
 def test_from_a_push_to_an_answer(ana: User, model: str, deploy: Callable[..., Any]) -> None:
     endpoint = deploy(repository=model)
     endpoint.wait(timeout=120, refresh_every=1)
@@ -53,6 +62,12 @@ def test_from_a_push_to_an_answer(ana: User, model: str, deploy: Callable[..., A
     endpoint.scale_to_zero()
     assert endpoint.client.question_answering(**QUESTION)["answer"] == "300 euros al mes"
     assert endpoint.fetch().status == "running"
+    counted = metrics(ana.url)
+    label = f'endpoint="{ana.name}/becas-qa"'
+    assert counted[f'lanza_gateway_requests_total{{{label},status="2xx"}}'] == 3  # and the one of `wait`
+    assert counted[f"lanza_gateway_cold_start_seconds_count{{{label}}}"] == 1
+    assert counted["lanza_gateway_held"] == counted["lanza_gateway_in_flight"] == 0
+    assert counted['lanza_repositories{kind="model"}'] >= 1  # the Hub's are there too
     client = endpoint.client
     assert "is authenticated: send a token" in without_token(endpoint.url)
     endpoint.pause()

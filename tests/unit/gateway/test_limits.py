@@ -339,3 +339,31 @@ def test_metrics_tell_it_all_and_bound_their_labels(
     assert 'status="4xx"} 2.0' in said
     assert "ana/three" not in said
     assert 'lanza_gateway_request_seconds_count{endpoint="ana/two"} 1.0' in said
+
+
+def test_metrics_tell_of_those_that_wait_of_cold_starts_and_of_tokens(world: GatewayWorld) -> None:
+    world.endpoint(type="public", asleep=True)
+    usage = b'{"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}'
+
+    async def asked() -> tuple[str, str]:
+        async with world.running() as gateway:
+            calls = [asyncio.create_task(world.call()) for _ in range(3)]
+            while gateway._holding.held < 3:
+                await asyncio.sleep(0.001)
+            meanwhile = gateway.metrics.render().decode()
+            world.behave(saying(body=usage))
+            world.act(lambda session, endpoint: setattr(endpoint, "state", "running"))
+            await asyncio.gather(*calls)
+            await world.call()
+            return meanwhile, gateway.metrics.render().decode()
+
+    meanwhile, after = (said.splitlines() for said in asyncio.run(asked()))
+    assert {"lanza_gateway_held 3.0", "lanza_gateway_in_flight 3.0"} <= set(meanwhile)
+    assert {
+        "lanza_gateway_held 0.0",
+        "lanza_gateway_in_flight 0.0",
+        'lanza_gateway_cold_start_seconds_count{endpoint="ana/becas"} 3.0',
+        'lanza_gateway_tokens_total{endpoint="ana/becas",way="in"} 28.0',
+        'lanza_gateway_tokens_total{endpoint="ana/becas",way="out"} 12.0',
+        'lanza_gateway_first_byte_seconds_count{endpoint="ana/becas"} 4.0',
+    } <= set(after)
