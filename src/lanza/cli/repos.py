@@ -80,6 +80,7 @@ def _remove_endpoint(
     if paths:
         raise UsageError("an endpoint has no files: leave the paths out, or --endpoint.")
     one = endpoint_of(name, server)
+    one.get()
     be_sure(f"Remove the endpoint {one}? Its model and what it has cost stay.", yes=yes)
     one.ask("DELETE")
     _show_removed({"endpoint": str(one), "removed": True}, f"The endpoint {one} is removed.", as_json=as_json)

@@ -23,6 +23,8 @@ from lanza.tasks import TEXT_ENCODER_TASKS, find_task
 
 Tell = child.Tell
 
+CUSTOM: Final = "custom"
+"""What Hugging Face's clients call the task of a handler.py."""
 _EXTERNAL: Final = ("", "_data", ".data")
 """How the files of one graph are named after it: weights may lie beside it."""
 
@@ -77,9 +79,13 @@ def prepare(facts: ModelFacts, *, task: str | None, engine: str | None, store: S
 
 def _with_task(facts: ModelFacts, task: str | None) -> ModelFacts:
     """The facts with the task that was asked for. UsageError for an unknown one, ModelError for none."""
-    if task is not None:
+    if task is not None and task != CUSTOM:
         find_task(task)
         return with_task(facts, task)
+    if task == CUSTOM and not facts.has_handler:
+        raise ModelError(
+            "the task `custom` is what a handler.py does, and there is none: `lanza init handler` writes one."
+        )
     if facts.task is None and not facts.has_handler:
         raise ModelError(
             f"nothing in {facts.path} tells what it is for: name its task with --task, or write a handler.py "

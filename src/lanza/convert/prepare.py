@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> int:
         found = prepare(facts, task=asked.task, engine=asked.engine, store=store, tell=_step)
         _say(prepared=answer(found))
     except LanzaError as error:
-        _say(error=error.message, code=error.code)
+        # who reads it knows no folder of the server's
+        _say(error=error.message.replace(str(asked.folder), "the model's folder"), code=error.code)
         return 1
     return 0
 

@@ -19,7 +19,7 @@ async def refuse(exchange: Exchange, error: LanzaError, *, as_openai: bool) -> N
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
     if isinstance(error, Unauthorized):
-        headers.append((b"www-authenticate", b'Bearer realm="Lanza"'))
+        headers.append((b"www-authenticate", _asked(exchange)))
     status = error.status if error.status >= 400 else 500
     if exchange.whole or exchange.method in ("GET", "HEAD"):
         await exchange.answer(status, headers, body)
@@ -29,6 +29,13 @@ async def refuse(exchange: Exchange, error: LanzaError, *, as_openai: bool) -> N
     await exchange.send(body, more=True)
     await exchange.linger()
     await exchange.send(b"")
+
+
+def _asked(exchange: Exchange) -> bytes:
+    """What a caller without a token is asked for: a browser that opens a page can only ask for a password."""
+    if exchange.named.get(b"sec-fetch-mode") == b"navigate":
+        return b'Basic realm="Lanza: your name, and a token as password"'
+    return b'Bearer realm="Lanza"'
 
 
 def rendered(exchange: Exchange, error: LanzaError, *, as_openai: bool) -> bytes:

@@ -131,11 +131,15 @@ button {{ font: inherit; padding: .4rem 1.2rem; border-radius: 6px; border: 0; b
 </style></head><body>
 <h1>{title}</h1><p>{task}</p>
 <form id="try"><textarea id="body" rows="9" spellcheck="false" aria-label="request body">{example}</textarea>
-{file}<p><button>Ask</button> <span id="time" role="status"></span></p></form><pre id="answer" hidden></pre>
+<noscript><p>Scripts do not run here: send this with a POST to the address above, without <code>/docs</code>.
+</p></noscript>
+{file}<p id="ask" hidden><button>Ask</button> <span id="time" role="status"></span></p></form>
+<pre id="answer" hidden></pre>
 <h2>What answers here</h2><table>{facts}</table>
 <h2>Addresses</h2><ul>{routes}</ul>
 <h2>Types</h2><pre>{schema}</pre>
 <script>
+document.getElementById("ask").hidden = false;
 document.getElementById("try").addEventListener("submit", async (event) => {{
   event.preventDefault();
   const file = document.getElementById("file")?.files[0];

@@ -42,9 +42,29 @@ def test_a_handler_says_nothing_of_its_needs(
     }
 
 
+def test_the_task_of_a_handler_is_its_own_business(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """`custom` is what Hugging Face's clients call it."""
+    (tmp_path / "handler.py").write_text("class EndpointHandler: ...\n")
+    _, [answer] = told(capfdbinary, str(tmp_path), str(tmp_path / "store"), "--task", "custom")
+    prepared = answer["prepared"]
+    assert isinstance(prepared, dict)
+    assert (prepared["engine"], prepared["task"]) == ("handler", None)
+
+
+def test_a_reason_names_no_folder_of_the_server(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    _, [last] = told(capfdbinary, str(tmp_path), str(tmp_path / "store"))
+    assert "nothing in the model's folder tells what it is for" in str(last["error"])
+    assert str(tmp_path) not in str(last["error"])
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
+        (["--task", "custom"], "model"),
         (["--task", "no-such-task"], "usage"),
         (["--engine", "handler"], "model"),
     ],

@@ -7,16 +7,14 @@ folder is pushed first, so that what is served is what is kept; what a month may
 from __future__ import annotations
 
 import json
-import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from lanza.cli.context import Context, JsonOption, ServerOption, context
-from lanza.cli.endpoints.address import Endpoint, own_namespace
+from lanza.cli.context import JsonOption, ServerOption, context
+from lanza.cli.endpoints.address import Endpoint
 from lanza.cli.endpoints.options import (
     BudgetOption,
     EachOption,
@@ -36,8 +34,6 @@ from lanza.cli.endpoints.options import (
     TypeOption,
     WaitOption,
 )
-
-_NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
 
 
 def deploy(
@@ -76,20 +72,23 @@ def deploy(
     """Give a model a URL that answers: with a token, scaled to zero when idle, stopped at its budget."""
     from lanza.cli.api import call
     from lanza.cli.endpoints.estimate import forecast, tell
-    from lanza.cli.endpoints.tree import given_variables, lay_over, read_tree
+    from lanza.cli.endpoints.model import folder_of, name_of, push_model, repository_in, repository_of
+    from lanza.cli.endpoints.tree import allowed_in, given_variables, lay_over, read_tree
     from lanza.cli.endpoints.waiting import check_outcome, wait_for
-    from lanza.errors import UsageError
 
     chosen = context(server)
     tree = read_tree(file)
-    if model is not None:
-        tree.setdefault("model", {})["repository"] = _repository(chosen, model, server, quiet=as_json)
-    elif not tree.get("model", {}).get("repository"):
-        raise UsageError("name a model: lanza deploy namespace/name, or a file with --file endpoint.yaml.")
-    repository = tree["model"]["repository"]
-    tree["name"] = name or tree.get("name") or _name_of(repository)
+    folder = None if model is None else folder_of(model)
+    if model is None:
+        repository = repository_in(tree, "deploy")
+    else:
+        repository = repository_of(chosen, model, folder, namespace)
+    owner = namespace or repository.partition("/")[0]
+    tree["name"] = name or tree.get("name") or name_of(repository)
     lay_over(
         tree,
+        allowed=allowed_in(tree),
+        repository=repository,
         access=access,
         revision=revision,
         task=task,
@@ -102,10 +101,12 @@ def deploy(
         variables=given_variables("--env", env, env_file),
         secrets=given_variables("--secret", secret, secrets_file),
     )
+    if folder is not None:
+        new = Endpoint(server=chosen, namespace=owner, name=str(tree["name"]))
+        push_model(new, folder, repository, option=server, quiet=as_json)
     estimated = forecast(chosen, tree, per_day=per_day, each=each, peak=peak, rehearse=rehearse)
     if not as_json:
         tell(estimated, per_day)
-    owner = namespace or repository.partition("/")[0]
     query = "?rehearse=1" if rehearse else ""
     made = call(chosen, "POST", f"/v2/endpoint/{owner}{query}", tree)
     endpoint = Endpoint(server=chosen, namespace=owner, name=made["name"])
@@ -117,25 +118,6 @@ def deploy(
         return
     check_outcome(endpoint, made)
     _tell(endpoint, made)
-
-
-def _repository(server: Context, model: str, option: str | None, *, quiet: bool) -> str:
-    """The repository that `model` means; a folder is pushed to one of its name first."""
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        return model if "/" in model else f"{own_namespace(server)}/{model}"
-    from lanza.cli.push import push_folder
-
-    repo = f"{own_namespace(server)}/{_name_of(folder.resolve().name)}"
-    if not quiet:
-        print(f"lanza: pushing {folder} to {repo}", file=sys.stderr)
-    push_folder(folder, repo, server=option, quiet=quiet)
-    return repo
-
-
-def _name_of(repository: str) -> str:
-    name = _NOT_IN_NAMES.sub("-", repository.rpartition("/")[2].lower()).strip("-")
-    return name[:64].rstrip("-") or "model"
 
 
 def _tell(endpoint: Endpoint, made: Mapping[str, Any]) -> None:

@@ -42,18 +42,24 @@ def estimate(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a month of an endpoint would cost, and the size and replicas to choose. Nothing is made."""
-    from lanza.cli.endpoints.address import own_namespace
-    from lanza.cli.endpoints.tree import lay_over, read_tree
-    from lanza.errors import UsageError
+    from lanza.cli.endpoints.model import repository_in, repository_of
+    from lanza.cli.endpoints.tree import allowed_in, lay_over, read_tree
 
     chosen = context(server)
     tree = read_tree(file)
-    if model is not None:
-        repository = model if "/" in model else f"{own_namespace(chosen)}/{model}"
-        tree.setdefault("model", {})["repository"] = repository
-    elif not tree.get("model", {}).get("repository"):
-        raise UsageError("name a model: lanza estimate namespace/name, or a file with --file endpoint.yaml.")
-    lay_over(tree, size=size, minimum=minimum, maximum=maximum, idle=idle, budget=budget)
+    repository = (
+        repository_in(tree, "estimate") if model is None else repository_of(chosen, model, None, None)
+    )
+    lay_over(
+        tree,
+        allowed=allowed_in(tree),
+        repository=repository,
+        size=size,
+        minimum=minimum,
+        maximum=maximum,
+        idle=idle,
+        budget=budget,
+    )
     found = forecast(chosen, tree, per_day=per_day, each=each, peak=peak, rehearse=rehearse)
     if as_json:
         typer.echo(json.dumps(found, indent=2))

@@ -32,7 +32,7 @@ from lanza.cli.endpoints.options import (
     TypeOption,
     WaitOption,
 )
-from lanza.cli.endpoints.tree import given_variables, lay_over, read_tree
+from lanza.cli.endpoints.tree import allowed_in, given_variables, lay_over, read_tree
 
 
 def ps(namespace: NamespaceOption = None, server: ServerOption = None, as_json: JsonOption = False) -> None:
@@ -60,9 +60,16 @@ def resume(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run an endpoint again that was paused, or try one anew that failed."""
+    """Run an endpoint again that was paused, or try one anew that failed. One that runs goes on."""
+    from lanza.cli.endpoints.waiting import stands_still
+    from lanza.errors import BadRequest
+
     one = endpoint_of(endpoint, server)
-    one.ask("POST", "resume")
+    try:
+        one.ask("POST", "resume")
+    except BadRequest:
+        if stands_still(one.get()):
+            raise
     _settled(one, wait=wait, timeout=timeout, as_json=as_json)
 
 
@@ -82,7 +89,7 @@ def scale(
     if minimum is None and maximum is None and idle is None and not zero:
         raise UsageError("say what to change: --min, --max, --idle, or --zero.")
     tree: dict[str, Any] = {}
-    lay_over(tree, minimum=minimum, maximum=maximum, idle=idle)
+    lay_over(tree, allowed=_allowed(one, minimum), minimum=minimum, maximum=maximum, idle=idle)
     if tree:
         one.ask("PUT", body=tree)
     if zero:
@@ -120,10 +127,10 @@ def update(
     """
     one = endpoint_of(endpoint, server)
     tree = read_tree(file)
-    if model is not None:
-        tree.setdefault("model", {})["repository"] = model
     lay_over(
         tree,
+        allowed=_allowed(one, minimum),
+        repository=model,
         access=access,
         revision=revision,
         task=task,
@@ -155,7 +162,7 @@ def rollback(
 
 
 def open_(endpoint: EndpointArgument, server: ServerOption = None) -> None:
-    """Open an endpoint's page in the browser, where it can be tried."""
+    """Open an endpoint's page in the browser: what it takes and answers. It asks for a name and a token."""
     from lanza.errors import UsageError
 
     one = endpoint_of(endpoint, server)
@@ -163,8 +170,8 @@ def open_(endpoint: EndpointArgument, server: ServerOption = None) -> None:
     if not url:
         raise UsageError(f"{one} has no URL yet: `lanza show {one}` says why.")
     page = f"{url}/docs"
-    if typer.launch(page):
-        print(page)
+    print(page, flush=True)
+    typer.launch(page)
 
 
 def hardware(
@@ -183,7 +190,7 @@ def hardware(
             "accelerator": one["accelerator"],
             "cpus": one["numCpus"],
             "memory_gb": one["memoryGb"],
-            "dollars_per_hour": one["pricePerHour"],
+            "dollars_per_hour": round(one["pricePerHour"], 4),
             "where": f"{vendor['name']} {region['name']}",
             "status": one["status"],
         }
@@ -192,6 +199,11 @@ def hardware(
         for one in region["computes"]
     ]
     show_table(rows, as_json=as_json)
+
+
+def _allowed(one: Endpoint, minimum: int | None) -> int:
+    """How many replicas it may have, asked for only where a minimum may raise that."""
+    return 1 if minimum is None else allowed_in(one.get())
 
 
 def _after(one: Endpoint, verb: str, *, as_json: bool) -> None:

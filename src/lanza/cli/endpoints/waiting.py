@@ -14,6 +14,12 @@ EVERY: Final = 0.5
 UNDER_WAY: Final = frozenset({"pending", "initializing", "updating"})
 
 
+def stands_still(found: Any) -> bool:
+    """Whether it neither runs nor is about to."""
+    state: str = found["status"]["state"]
+    return state not in UNDER_WAY and state not in ("running", "scaledToZero")
+
+
 def wait_for(endpoint: Endpoint, *, seconds: float, quiet: bool) -> Any:
     """The endpoint once it has come to rest. DeadlineExceeded when that takes longer than `seconds`."""
     from lanza.errors import DeadlineExceeded
@@ -60,7 +66,7 @@ def _shown(name: str, *, quiet: bool) -> Iterator[Callable[[str, str], None]]:
     with console.status(f"{name}: asking") as status:
 
         def show(state: str, message: str) -> None:
-            said = f" {message}" if message else ""
+            said = f": {message}" if message else ""
             status.update(escape(f"{name}: {state}{said} ({time.monotonic() - begun:.0f} s)"))
 
         yield show
@@ -73,7 +79,7 @@ def _changes(name: str) -> Callable[[str, str], None]:
         nonlocal last
         if (state, message) != last:
             last = (state, message)
-            said = f" {message}" if message else ""
+            said = f": {message}" if message else ""
             print(f"lanza: {name}: {state}{said}", file=sys.stderr, flush=True)
 
     return show

@@ -26,6 +26,7 @@ def main() -> int:
         constants.INFERENCE_ENDPOINTS_ENDPOINT = f"{url}/v2"
         constants.INFERENCE_CATALOG_ENDPOINT = f"{url}/api/v1/catalog"
     sys.argv[0] = "hf"
+    sys.modules["__main__"].__package__ = ""  # else its usage is that of `python -m ...`
     hf()  # type: ignore[no-untyped-call]
     return 0
 
