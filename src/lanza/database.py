@@ -14,7 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import DateTime, Double, Engine, String, TypeDecorator, create_engine, event, make_url
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Double,
+    Engine,
+    String,
+    TypeDecorator,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from lanza.errors import UsageError
@@ -70,36 +81,56 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema to what this code wants. UsageError when the database is newer than the code."""
-        from alembic import command
-        from alembic.config import Config
-        from alembic.script import ScriptDirectory
-
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
+        known = schemas()
         with self.engine.begin() as connection:
-            config.attributes["connection"] = connection
-            known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
-            present = _revision(connection)
+            present = schema_of(connection)
+            if present == known[-1]:
+                return  # as at most starts; what follows takes a while to import
             if present is not None and present not in known:
                 raise UsageError(
                     f"the database was written by a newer Lanza (its schema is {present}): update Lanza, "
                     "or restore a backup of before."
                 )
-            command.upgrade(config, "head")
+            _upgrade(connection)
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def insert_into(session: Session, record: type[Base]) -> Any:
+    """An INSERT that may go on with `on_conflict_do_update`, in the words of this database."""
+    if session.get_bind().dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    return insert(record)
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _revision(connection: Any) -> str | None:
-    from alembic.migration import MigrationContext
+def schemas() -> list[str]:
+    """All schemas that there were, this code's last: files of migrations begin with their names."""
+    return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
-    found: str | None = MigrationContext.configure(connection).get_current_revision()
+
+def schema_of(connection: Connection) -> str | None:
+    """The schema that a database has, None for none: where Alembic keeps it."""
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return found
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _sqlite(url: str) -> Engine:

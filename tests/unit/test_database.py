@@ -12,12 +12,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from lanza.auth.principal import ANONYMOUS
 from lanza.auth.records import Account, Membership
-from lanza.database import MIGRATIONS, Base, Database, now
+from lanza.database import MIGRATIONS, Base, Database, now, schema_of, schemas
 from lanza.endpoints import records as endpoints
 from lanza.errors import UsageError
 from lanza.hub import postings, records, search
@@ -71,6 +72,15 @@ def test_what_goes_with_what_is_known_to_the_database(database: Database) -> Non
                 for key in inspector.get_foreign_keys(name)
             }
             assert found == meant, name
+
+
+def test_the_files_of_migrations_say_what_alembic_says(database: Database) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    there = [it.revision for it in ScriptDirectory.from_config(config).walk_revisions()]
+    assert schemas() == there[::-1]
+    with database.engine.connect() as connection:
+        assert schema_of(connection) == there[0]
 
 
 def test_migrating_twice_changes_nothing(database: Database) -> None:

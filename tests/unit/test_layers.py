@@ -132,6 +132,16 @@ except SystemExit as end:
 """
 
 
+def test_a_server_starts_without_what_it_may_never_need() -> None:
+    """Speaking HTTP to others, and bringing a schema up to date, are imported when there is need."""
+    loaded = loaded_by("import lanza.server.process")
+    assert loaded.isdisjoint({"aiohttp", "alembic"})
+
+
+def test_commands_speak_to_a_server_only_when_they_run() -> None:
+    assert "http" not in loaded_by("import lanza.cli")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -87,19 +87,17 @@ def opened(data: Path, database: str | None, storage: str | None) -> Iterator[Hu
 
 
 def _check_schema(database: Database) -> None:
-    from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
     from sqlalchemy.exc import DBAPIError
 
-    from lanza.database import MIGRATIONS
+    from lanza.database import schema_of, schemas
     from lanza.errors import Unavailable, UsageError
 
     try:
         with database.engine.connect() as connection:
-            present = MigrationContext.configure(connection).get_current_revision()
+            present = schema_of(connection)
     except DBAPIError as error:
         raise Unavailable(f"the database cannot be read: {' '.join(str(error.orig).split())}") from error
-    if present != ScriptDirectory(str(MIGRATIONS)).get_current_head():
+    if present != schemas()[-1]:
         raise UsageError(
             "this Lanza is not the one that has brought the database up to date: use the one that "
             "`lanza up` runs with, or start that first."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -85,6 +86,7 @@ def up(
     ] = False,
 ) -> None:
     """Start the server: a Hub to push models to, and endpoints that serve them."""
+    gc.disable()  # until it has begun: all that is imported stays, and looking it through takes time
     from lanza.cli.duration import duration
     from lanza.cli.extras import needs
 

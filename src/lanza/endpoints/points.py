@@ -11,10 +11,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
+from lanza.database import insert_into
 from lanza.endpoints.records import Point
 
 KEEP_POINTS: Final = timedelta(days=30)
@@ -84,9 +83,9 @@ def series(session: Session, endpoint: int, window: Window) -> list[Step]:
 
 def add_cost(session: Session, endpoint: int, moment: datetime, cost: float) -> None:
     """Add what replicas have cost to the minute of `moment`."""
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     nothing = {"requests": 0, "errors": 0, "seconds": 0.0, "slowest": 0.0, "replicas": 0}
-    statement = insert(Point).values(endpoint_id=endpoint, minute=minute_of(moment), cost=cost, **nothing)
+    values = {"endpoint_id": endpoint, "minute": minute_of(moment), "cost": cost, **nothing}
+    statement = insert_into(session, Point).values(values)
     added = {"cost": Point.__table__.c.cost + statement.excluded.cost}
     session.execute(statement.on_conflict_do_update(index_elements=["endpoint_id", "minute"], set_=added))
 

@@ -12,10 +12,9 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
+from lanza.database import insert_into
 from lanza.endpoints.records import Usage
 from lanza.endpoints.spec import Budget
 
@@ -67,10 +66,9 @@ def replica_time(endpoint: str, *, since: datetime, until: datetime, price_per_h
 
 def add(session: Session, amounts: Iterable[Used]) -> None:
     """Add to what is there, in one statement for each row."""
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     for one in amounts:
         values = {name: getattr(one, name) for name in (*SUMS, "endpoint", "day", "token")}
-        statement = insert(Usage).values(**values)
+        statement = insert_into(session, Usage).values(**values)
         columns = Usage.__table__.c
         session.execute(
             statement.on_conflict_do_update(

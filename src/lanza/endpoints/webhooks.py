@@ -6,9 +6,7 @@ are dropped, and the log says so. `X-Lanza-Signature` proves that this server se
 
     sha256=HMAC-SHA256(the endpoint's secret, X-Lanza-Timestamp (seconds since 1970) + "." + body)
 
-An address that others choose must not reach what only this machine can: names are resolved here, and only
-public addresses (or those in `allowed`) are connected to, the very ones that were looked at. No redirect is
-followed, no proxy asked, no cookie kept, and what comes back is not read.
+An address that others choose must not reach what only this machine can: `outside.py` sees to that.
 """
 
 from __future__ import annotations
@@ -19,35 +17,28 @@ import hmac
 import json
 import logging
 import secrets
-import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, Final
-from urllib.parse import urlsplit
-
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, InvalidURL, TCPConnector
-from aiohttp.abc import AbstractResolver, ResolveResult
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING, Any, Final
 
 from lanza import __version__
 from lanza.auth.audit import without_secrets
 from lanza.endpoints.notices import Notice
 
-log = logging.getLogger("lanza.endpoints")
+if TYPE_CHECKING:
+    from lanza.endpoints.outside import Outside
 
-Network = IPv4Network | IPv6Network
+log = logging.getLogger("lanza.endpoints")
 
 PAUSES: Final = (1.0, 5.0, 25.0, 125.0, 625.0)
 """Seconds before each further try."""
-SECONDS: Final = 10.0
 MOST: Final = 1000
 AT_ONCE: Final = 8
 LATER: Final = frozenset({408, 409, 425, 429})
 """Refusals that are worth another try; so are all from 500 on."""
-
-_NAT64: Final = ip_network("64:ff9b::/96")
 
 
 class Webhooks:
@@ -57,7 +48,7 @@ class Webhooks:
         self,
         key: bytes,
         *,
-        allowed: Sequence[Network] = (),
+        allowed: Sequence[IPv4Network | IPv6Network] = (),
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -67,7 +58,7 @@ class Webhooks:
         self._sleep = sleep
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(AT_ONCE)
-        self._session: ClientSession | None = None
+        self._outside: Outside | None = None
 
     def send(self, notice: Notice) -> None:
         """Begin to deliver a notice, if it has an address. Returns at once."""
@@ -85,8 +76,8 @@ class Webhooks:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        if self._outside is not None:
+            await self._outside.close()
 
     async def _deliver(self, notice: Notice, url: str) -> None:
         delivery = secrets.token_hex(8)
@@ -115,28 +106,16 @@ class Webhooks:
             "X-Lanza-Timestamp": stamp,
             "X-Lanza-Signature": signature(secret_of(self._key, notice.endpoint), stamp, body),
         }
-        try:
-            _check_literal(url, self._allowed)
-            async with self._open().post(
-                url, data=body, headers=headers, allow_redirects=False, timeout=ClientTimeout(total=SECONDS)
-            ) as answer:
-                return _judged(answer.status)
-        except _Internal as error:
-            return _Failure(problem=str(error), final=True)
-        except (InvalidURL, ValueError) as error:
-            return _Failure(problem=f"it is no address: {error}", final=True)
-        except (ClientError, TimeoutError, OSError) as error:
-            if isinstance(error.__cause__, _Internal):
-                return _Failure(problem=str(error.__cause__), final=True)
-            return _Failure(problem=f"{type(error).__name__} {error}".strip(), final=False)
+        # Here, as most servers have nobody to tell, and what speaks HTTP takes a tenth of a second to import.
+        from lanza.endpoints.outside import Outside, Unreachable
 
-    def _open(self) -> ClientSession:
-        if self._session is None:
-            connector = TCPConnector(resolver=_Checked(self._allowed), use_dns_cache=False, force_close=True)
-            self._session = ClientSession(
-                connector=connector, cookie_jar=DummyCookieJar(), trust_env=False, auto_decompress=False
-            )
-        return self._session
+        if self._outside is None:
+            self._outside = Outside(allowed=self._allowed)
+        try:
+            status = await self._outside.post(url, body, headers)
+        except Unreachable as error:
+            return _Failure(problem=str(error), final=error.final)
+        return _judged(status)
 
 
 def secret_of(key: bytes, endpoint: str) -> str:
@@ -155,66 +134,6 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
 class _Failure:
     problem: str
     final: bool
-
-
-class _Internal(OSError):
-    """The address is one that nobody outside could reach."""
-
-
-class _Checked(AbstractResolver):
-    """Resolves names as the system does, and lets through only what may be connected to."""
-
-    def __init__(self, allowed: Sequence[Network]) -> None:
-        self._allowed = allowed
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
-        for *_, address in found:
-            _check_address(str(address[0]), self._allowed)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=port,
-                family=kind,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for kind, _, protocol, _, address in found
-        ]
-
-    async def close(self) -> None:
-        pass
-
-
-def _check_literal(url: str, allowed: Sequence[Network]) -> None:
-    """An address in place of a name is connected to without asking a resolver."""
-    host = urlsplit(url).hostname or ""
-    try:
-        ip_address(host)
-    except ValueError:
-        return
-    _check_address(host, allowed)
-
-
-def _check_address(text: str, allowed: Sequence[Network]) -> None:
-    address = ip_address(text.partition("%")[0])
-    if any(address in network for network in allowed):
-        return
-    inner = address
-    if isinstance(address, IPv6Address):
-        teredo = address.teredo
-        inner = address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else address)
-        if address in _NAT64:
-            inner = ip_address(int(address) & 0xFFFFFFFF)
-    if not inner.is_global or inner.is_multicast:
-        raise _Internal(
-            f"{text} is an internal address: the server sends nothing there unless it was started with "
-            "--webhooks-to for its network"
-        )
 
 
 def _judged(status: int) -> _Failure | None:

@@ -12,11 +12,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import case
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from lanza.database import Database
+from lanza.database import Database, insert_into
 from lanza.endpoints import loads, store, usage
 from lanza.endpoints.records import Endpoint, Point
 from lanza.gateway.meter import Batch, Minute
@@ -89,12 +87,11 @@ def _add_points(session: Session, minutes: Sequence[Minute]) -> None:
         return
     numbers = {it.endpoint_id for it in minutes}
     known = {row.id for row in session.query(Endpoint.id).where(Endpoint.id.in_(numbers))}
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     columns = Point.__table__.c
     for one in minutes:
         if one.endpoint_id not in known:
             continue
-        statement = insert(Point).values(
+        statement = insert_into(session, Point).values(
             endpoint_id=one.endpoint_id,
             minute=one.minute,
             requests=one.sums.requests,

@@ -136,6 +136,7 @@ class _Server(uvicorn.Server):
         if self.started:
             gc.collect()
             gc.freeze()  # what is there by now stays: to look it through again and again costs pauses
+            gc.enable()
             self._announce()
 
     @contextmanager

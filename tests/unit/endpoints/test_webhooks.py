@@ -4,7 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from lanza.endpoints.webhooks import _check_address, _Internal, secret_of, signature
+from lanza.endpoints.outside import _check_address, _Internal
+from lanza.endpoints.webhooks import secret_of, signature
 
 KEY = b"k" * 32
 

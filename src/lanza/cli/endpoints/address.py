@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import typer
 
-from lanza.cli.api import call
 from lanza.cli.context import Context, context
 
 EndpointArgument = Annotated[
@@ -36,11 +35,15 @@ class Endpoint:
 
     def ask(self, method: str, verb: str = "", body: Any = None) -> Any:
         """What Hugging Face's API says."""
+        from lanza.cli.api import call
+
         path = f"/v2/endpoint/{quote(self.namespace, safe='')}/{quote(self.name, safe='')}"
         return call(self.server, method, f"{path}/{verb}" if verb else path, body)
 
     def ours(self, method: str, what: str, body: Any = None) -> Any:
         """What only Lanza's API says."""
+        from lanza.cli.api import call
+
         return call(self.server, method, self.path_of(what), body)
 
     def path_of(self, what: str) -> str:
@@ -60,6 +63,8 @@ def endpoint_of(given: str, server: str | None) -> Endpoint:
 
 
 def own_namespace(server: Context) -> str:
+    from lanza.cli.api import call
+
     name: str = call(server, "GET", "/api/whoami-v2")["name"]
     return name
 

@@ -12,15 +12,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.request import getproxies, proxy_bypass
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from yarl import URL
 
 from lanza import __version__
 from lanza.errors import PayloadTooLarge, UpstreamAway, UpstreamUnavailable, UsageError
 from lanza.hub.upstream.cache import Cache
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
 
 CONTENT_HOSTS: Final = (".huggingface.co", ".hf.co")
 """Ends of the names of hosts to which a hub may send on, for the content of files."""
@@ -57,6 +59,8 @@ class Reply:
 
     async def pieces(self, size: int = 2**20) -> AsyncGenerator[bytes]:
         """The body as it comes."""
+        from aiohttp import ClientError
+
         try:
             async for piece in self.response.content.iter_chunked(size):
                 yield piece
@@ -117,6 +121,9 @@ class Upstream:
         raise UpstreamUnavailable(self._words(f"it sent on more than {MOST_STEPS} times"))
 
     async def _send(self, method: str, url: URL, headers: Mapping[str, str]) -> ClientResponse:
+        # Here, as most servers start without asking anybody, and it takes a tenth of a second to import.
+        from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+
         if self._session is None:
             self._session = ClientSession(
                 connector=TCPConnector(limit=0),
