@@ -8,22 +8,20 @@ What was begun to be passed on, in either direction, is not tried again.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from typing import Any, Final
+from typing import Final
 
-from lanza.errors import BadRequest, DeadlineExceeded, EngineFailed, Unavailable
-from lanza.gateway import answers
+from lanza.errors import BadRequest, EngineFailed, Unavailable
 from lanza.gateway.addresses import Address
+from lanza.gateway.asking import Asking
 from lanza.gateway.connection import Answer, Broken, Connection
-from lanza.gateway.exchange import ClientGone, Exchange
+from lanza.gateway.exchange import Exchange
 from lanza.gateway.fleet import Fleets, Member, now
-from lanza.gateway.heads import Headers, answer_headers, request_head
 from lanza.gateway.holding import Holding, TooLong
 from lanza.gateway.meter import Tally
+from lanza.gateway.passing import pass_on, stream
 from lanza.gateway.settings import GatewaySettings
 from lanza.gateway.targets import Target
-from lanza.gateway.tokens import StreamTokens, tokens_of
 
 log = logging.getLogger("lanza.gateway")
 
@@ -71,7 +69,7 @@ class _Forwarding:
         self._target = target
         self._address = address
         self._tally = tally
-        self._deadline = 0.0
+        self._asking = Asking(exchange, address)
         self._deaths = 0
         self._refusal: Answer | None = None
 
@@ -82,8 +80,8 @@ class _Forwarding:
                 member = await self._held()
                 if member is None:
                     return self._refusal
-            if not self._deadline:
-                self._deadline = now() + self._target.deadline
+            if not self._asking.deadline:
+                self._asking.deadline = now() + self._target.deadline
             member.in_flight += 1
             self._tally.in_flight += 1
             try:
@@ -97,18 +95,18 @@ class _Forwarding:
 
     async def _held(self) -> Member | None:
         """A replica that becomes ready; None when the last one's refusal was passed on instead."""
-        tried, began = bool(self._deadline), now()
+        tried, began = bool(self._asking.deadline), now()
         cold = not tried and not self._target.places
-        until = self._deadline or now() + self._forwarder.patience(self._exchange, self._target)
+        until = self._asking.deadline or now() + self._forwarder.patience(self._exchange, self._target)
         self._tally.held += 1
         try:
             self._target, member = await self._forwarder.holding.member(self._target, until=until)
         except TooLong as error:
             if self._refusal is not None:
-                await self._pass_on(self._refusal)
+                await pass_on(self._exchange, self._refusal)
                 return None
             if tried:
-                raise self._late() from None
+                raise self._asking.late(self._target) from None
             raise _not_ready(error.target) from None
         finally:
             self._tally.held -= 1
@@ -119,7 +117,7 @@ class _Forwarding:
     async def _attempt(self, member: Member) -> tuple[bool, Answer | None]:
         """Ask one replica. Whether that settled it."""
         try:
-            connection, answer = await self._ask(member)
+            connection, answer = await self._asking.ask(member, self._target)
         except Broken as error:
             self._failed(member, error)
             return False, None
@@ -136,8 +134,18 @@ class _Forwarding:
             self._refusal = answer
             return False, None
         member.answered()
-        await self._pass_on(answer)
+        await pass_on(self._exchange, answer)
         return True, answer
+
+    async def _stream(self, connection: Connection, answer: Answer) -> None:
+        await stream(
+            self._exchange,
+            connection,
+            answer,
+            target=self._target,
+            patience=self._forwarder.settings.client_timeout,
+            as_openai=self._address.openai,
+        )
 
     @property
     def _may_retry(self) -> bool:
@@ -158,148 +166,6 @@ class _Forwarding:
                 f"{self._deaths} replicas of {target.label} ended over this request: it may be what ends "
                 f"them. `lanza logs {target.label}` says more."
             )
-
-    def _late(self) -> DeadlineExceeded:
-        return DeadlineExceeded(
-            f"{self._target.label} did not answer within {self._target.deadline:g} s: ask for less, or let "
-            "its owner raise `deadline`."
-        )
-
-    # One replica
-
-    async def _ask(self, member: Member) -> tuple[Connection, Answer]:
-        """Its answer, whole or begun. Broken, DeadlineExceeded."""
-        exchange = self._exchange
-        try:
-            async with asyncio.timeout_at(self._deadline) as clock:
-                while True:
-                    connection = await member.connections.take()
-                    try:
-                        if exchange.whole and not exchange.passed_on:
-                            request = self._head(member) + exchange.body
-                            bodiless = exchange.method == "HEAD"
-                            return connection, await connection.ask(request, bodiless=bodiless)
-                        return connection, await self._send_long(member, connection, clock)
-                    except Broken as error:
-                        if not error.stale or exchange.passed_on:
-                            raise
-                        member.connections.drop_idle()
-        except TimeoutError:
-            raise self._late() from None
-
-    def _head(self, member: Member) -> bytes:
-        exchange, address = self._exchange, self._address
-        target = address.path + b"?" + exchange.query if exchange.query else address.path
-        more: Headers = [
-            (b"x-request-id", exchange.request_id),
-            (b"x-forwarded-for", exchange.client.encode()),
-            (b"x-forwarded-proto", exchange.scheme.encode()),
-            (b"x-forwarded-host", exchange.named.get(b"host", b"")),
-            (b"x-forwarded-prefix", address.prefix),
-        ]
-        return request_head(
-            exchange.method,
-            target,
-            exchange.headers,
-            host=member.connections.host,
-            more=more,
-            length=exchange.length,
-        )
-
-    async def _send_long(self, member: Member, connection: Connection, clock: asyncio.Timeout) -> Answer:
-        """Pass on a body as it comes, at the client's pace; the answer may come before its end."""
-        settled = connection.begin()
-        pump = asyncio.create_task(self._pump(connection, self._head(member)))
-        try:
-            clock.reschedule(None)
-            first: set[asyncio.Future[Any]] = {settled, pump}
-            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-            if pump.done() and not settled.done():
-                pump.result()
-                self._deadline = now() + self._target.deadline
-                clock.reschedule(self._deadline)
-                self._exchange.watch()
-            elif not settled.done() or not pump.done():
-                connection.usable = False
-            return await connection.settled(settled)
-        except BaseException:
-            connection.abort()
-            raise
-        finally:
-            if not pump.done():
-                pump.cancel()
-            await asyncio.wait({pump})
-            if settled.done() and not settled.cancelled():
-                settled.exception()
-
-    async def _pump(self, connection: Connection, head: bytes) -> None:
-        """The request, part by part. Broken, ClientGone, BadRequest."""
-        chunked = self._exchange.length is None
-        await self._write(connection, head)
-        async for chunk in self._exchange.rest():
-            await self._write(connection, b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-        if chunked:
-            await self._write(connection, b"0\r\n\r\n")
-
-    async def _write(self, connection: Connection, data: bytes) -> None:
-        try:
-            async with asyncio.timeout(self._target.deadline):
-                await connection.write(data)
-        except TimeoutError:
-            raise Broken("it does not read what it is sent") from None
-
-    # The answer
-
-    async def _pass_on(self, answer: Answer) -> None:
-        """A whole answer."""
-        exchange = self._exchange
-        headers = answer_headers(answer.headers)
-        if answer.body or not any(name == b"content-length" for name, _ in headers):
-            headers = [pair for pair in headers if pair[0] != b"content-length"]
-            if answer.status not in (204, 304):
-                headers.append((b"content-length", b"%d" % len(answer.body)))
-        exchange.tokens_in, exchange.tokens_out = tokens_of(answer.body)
-        await exchange.answer(answer.status, headers, answer.body)
-
-    async def _stream(self, connection: Connection, answer: Answer) -> None:
-        """An answer that has begun, part by part. Whoever is silent for too long ends it."""
-        exchange, settings = self._exchange, self._forwarder.settings
-        events = any(
-            name == b"content-type" and value.startswith(b"text/event-stream")
-            for name, value in answer.headers
-        )
-        tokens = StreamTokens()
-        try:
-            await exchange.begin(answer.status, answer_headers(answer.headers))
-            while True:
-                async with asyncio.timeout(self._target.deadline):
-                    chunk = await connection.chunk()
-                if chunk is None:
-                    break
-                tokens.feed(chunk)
-                async with asyncio.timeout(settings.client_timeout):
-                    await exchange.send(chunk, more=True)
-        except (Broken, TimeoutError) as error:
-            connection.abort()
-            await self._cut(error, events=events)
-            return
-        finally:
-            exchange.tokens_in, exchange.tokens_out = tokens.result()
-        exchange.unwatch()
-        await exchange.send(b"")
-
-    async def _cut(self, error: Exception, *, events: bool) -> None:
-        """End an answer in the middle, so that it cannot be taken for whole."""
-        exchange, target = self._exchange, self._target
-        log.warning("request %s: the answer of %s ended in the middle: %s", exchange.request_id.decode(),
-                    target.label, error or "nobody went on")  # fmt: skip
-        exchange.failed = True
-        exchange.unwatch()
-        if events and isinstance(error, Broken):
-            said = Unavailable(f"the replica of {target.label} ended in the middle of its answer: try again.")
-            body = answers.rendered(exchange, said, as_openai=self._address.openai)
-            await exchange.send(b"data: " + body + b"\n\n", more=True)
-        raise ClientGone
 
 
 def _not_ready(target: Target) -> Unavailable:

@@ -281,9 +281,9 @@ def test_what_could_not_be_written_is_written_later(world: GatewayWorld) -> None
                 raise OperationalError("write", {}, Exception("database is locked"))
 
             gateway._ledger.write = locked  # type: ignore[method-assign]
-            await gateway._write()
+            await gateway._recorder.write()
             await world.call()
-            await gateway._write()
+            await gateway._recorder.write()
             gateway._ledger.write = write  # type: ignore[method-assign]
 
     asyncio.run(trouble())
@@ -308,12 +308,12 @@ def test_what_is_under_way_is_told_and_taken_back(world: GatewayWorld) -> None:
             ]
             while not gateway._holding.held or len(world.network.asked) < 2:
                 await asyncio.sleep(0.001)
-            await gateway._write()
+            await gateway._recorder.write()
             loads = [(it.in_flight, it.held) for it in written(world, WorkerLoad)]
             opened.set()
             world.replica("ana/held")
             await asyncio.gather(*calls)
-            await gateway._write()
+            await gateway._recorder.write()
             return loads
 
     assert sorted(asyncio.run(told())) == [(0, 1), (2, 0)]

@@ -1,0 +1,61 @@
+"""Who calls, as their token says, and whether they may call a target.
+
+A token that was asked a moment ago is known at once; any other is looked up on a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from lanza.auth.principal import ANONYMOUS, Principal
+from lanza.errors import Forbidden, Unauthorized
+from lanza.gateway.access import check_caller
+from lanza.gateway.exchange import Exchange
+from lanza.gateway.ledger import Ledger
+from lanza.gateway.settings import Network
+from lanza.gateway.targets import Target
+
+
+class Authenticator(Protocol):
+    """Who shows a token (`lanza.auth.tokens`)."""
+
+    def known(self, authorization: str) -> Principal | None:
+        """At once, if it was asked a moment ago."""
+        ...
+
+    def principal(self, authorization: str | None) -> Principal:
+        """By asking the database. Unauthorized."""
+        ...
+
+
+class Callers:
+    """`internal` are the networks that may call private endpoints."""
+
+    def __init__(self, authenticator: Authenticator, ledger: Ledger, *, internal: Sequence[Network]) -> None:
+        self._authenticator = authenticator
+        self._ledger = ledger
+        self._internal = internal
+
+    async def identify(self, exchange: Exchange, *, needed: bool) -> None:
+        """Find out who calls. A token that is not good is nobody's, where none is needed."""
+        given = exchange.named.get(b"authorization")
+        if given is None:
+            return
+        text = given.decode("latin-1")
+        if exchange.named.get(b"sec-fetch-site") == b"cross-site" and text[:5].lower() == "basic":
+            raise Forbidden("a page of another site may call nothing here with your password.")
+        caller = self._authenticator.known(text)
+        if caller is None:
+            try:
+                caller = await self._ledger.on_thread(self._authenticator.principal, text)
+            except Unauthorized:
+                if needed:
+                    raise
+                caller = ANONYMOUS
+        exchange.caller = caller
+        if not caller.anonymous:
+            exchange.token = f"{caller.name}/{caller.token_name}"
+
+    def check(self, exchange: Exchange) -> Callable[[Target], None]:
+        return lambda target: check_caller(target, exchange.caller, exchange.client, self._internal)

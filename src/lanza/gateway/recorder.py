@@ -1,0 +1,62 @@
+"""Writes what was counted, once a second in one transaction; what cannot be written is kept for the next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from lanza.gateway.ledger import Ledger
+from lanza.gateway.meter import Meter
+
+log = logging.getLogger("lanza.gateway")
+
+WRITE_EVERY: Final = 1.0
+
+
+class Recorder:
+    """`beside` is called as often. Call `start` and `close` on one event loop."""
+
+    def __init__(self, meter: Meter, ledger: Ledger, *, beside: Callable[[], None]) -> None:
+        self._meter = meter
+        self._ledger = ledger
+        self._beside = beside
+        self._task: asyncio.Task[None] | None = None
+        self._reported = False
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._again_and_again())
+
+    async def close(self) -> None:
+        """Write what is left."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        await self.write()
+
+    async def _again_and_again(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_EVERY)
+            await self.write()
+            self._beside()
+
+    async def write(self) -> None:
+        batch = self._meter.take()
+        if batch.empty and not self._reported:
+            return
+        try:
+            await self._ledger.write(batch)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("what was used could not be written, and is kept for the next try: %s", error)
+            self._meter.put_back(batch)
+        except Exception:
+            log.exception("what was used could not be written, and is kept for the next try")
+            self._meter.put_back(batch)
+        except asyncio.CancelledError:
+            self._meter.put_back(batch)
+            raise
+        else:
+            self._reported = bool(batch.pending)
