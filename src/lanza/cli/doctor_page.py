@@ -14,6 +14,7 @@ from rich.text import Text
 
 from lanza.models.doctor import Report
 from lanza.models.facts import FolderKind, ModelFacts
+from lanza.models.figures import amount, size
 from lanza.models.findings import Finding, Level
 from lanza.models.report import rank_of, readable, target_modules_of
 
@@ -42,24 +43,6 @@ def page(report: Report) -> RenderableType:
         parts += [_findings(report.findings), Text()]
     parts.append(Text(f"{_VERDICTS[report.exit_code]}.", style=_VERDICT_STYLES[report.exit_code]))
     return Group(*parts)
-
-
-def size(count: int) -> str:
-    """Bytes for people: 17 B, 1.4 kB, 256 MB, 2.1 GB."""
-    value, units = float(count), ("B", "kB", "MB", "GB", "TB")
-    for unit in units:
-        if value < 999.5 or unit == units[-1]:
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
-
-
-def amount(count: int) -> str:
-    """A number of parameters for people: 312, 66 k, 22.7 M, 7.6 B."""
-    for limit, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if count >= limit:
-            return f"{count / limit:.1f} {unit}"
-    return str(count)
 
 
 def _facts(report: Report, facts: ModelFacts) -> Table:

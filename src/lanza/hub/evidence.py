@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from lanza.hub.cards import CARD, Card, read_card
 from lanza.hub.documents import json_object
 from lanza.hub.git import GitRepo
 from lanza.hub.objects import Commit, Entry
+from lanza.models.weights import is_possible
 
 MOST_CARD: Final = 2 * 2**20
 MOST_DOCUMENT: Final = 8 * 2**20
@@ -124,21 +125,9 @@ def count_parameters(header: Mapping[str, Any]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for name, tensor in header.items():
         match tensor:
-            case {"dtype": str(dtype), "shape": list(shape)} if name != "__metadata__" and _is_shape(shape):
+            case {"dtype": str(dtype), "shape": list(shape)} if name != "__metadata__" and is_possible(shape):
                 counts[dtype[:16]] += math.prod(shape)
     return {dtype: count for dtype, count in counts.items() if 0 < count < 2**63}
-
-
-def _is_shape(shape: Iterable[Any]) -> bool:
-    """Whole sizes whose product an address can hold; a header may lie."""
-    product = 1
-    for size in shape:
-        if type(size) is not int or size < 0:
-            return False
-        product *= max(size, 1)
-        if product >= 2**63:
-            return False
-    return True
 
 
 def _size(entry: Entry | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Values into HTML: the templates, the policy that every page has, and how sizes and dates are written."""
+"""Values into HTML: the templates, the policy that every page has, and how dates are written."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from starlette.responses import Response
 from lanza import __version__
 from lanza.errors import LanzaError
 from lanza.hub.names import Kind
+from lanza.models.figures import amount, size
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 POLICY: Final = (
@@ -65,24 +66,6 @@ def query_of(**values: Any) -> str:
     """A query with those of `values` that say something; a first page needs no number."""
     said: Mapping[str, Any] = {name: value for name, value in values.items() if value not in (None, "", 1)}
     return f"?{urlencode(said)}" if said else ""
-
-
-def size(count: int) -> str:
-    """Bytes for people: 17 B, 1.4 kB, 256 MB."""
-    value, units = float(count), ("B", "kB", "MB", "GB", "TB")
-    for unit in units:
-        if value < 999.5 or unit == units[-1]:
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
-
-
-def amount(count: int) -> str:
-    """A number for people: 312, 66.0 k, 22.7 M, 7.6 B."""
-    for limit, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if count >= limit:
-            return f"{count / limit:.1f} {unit}"
-    return str(count)
 
 
 def day(moment: datetime) -> str:

@@ -28,6 +28,7 @@ from lanza.hub.names import Kind, RepoName
 from lanza.hub.prose import as_html
 from lanza.hub.records import Repo
 from lanza.hub.snippets import snippets
+from lanza.models.figures import amount, size
 
 router: Final = APIRouter(include_in_schema=False)
 
@@ -227,8 +228,8 @@ def _facts(repo: Repo) -> list[tuple[str, str]]:
         ("Task", repo.pipeline_tag),
         ("Library", repo.library),
         ("Licence", str(license_name) if license_name else None),
-        ("Parameters", html.amount(repo.parameters) if repo.parameters else None),
-        ("Size", html.size(repo.stored_bytes)),
+        ("Parameters", amount(repo.parameters) if repo.parameters else None),
+        ("Size", size(repo.stored_bytes)),
         ("Downloads", f"{repo.downloads:,}"),
         ("Likes", f"{repo.likes:,}"),
         ("Changed", html.day(repo.updated_at)),

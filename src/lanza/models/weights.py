@@ -140,7 +140,7 @@ def _tensor(name: str, entry: object) -> Tensor | str:
             return f"tensor {name!r} is not described by a dtype, a shape and two offsets"
     if dtype not in BITS:
         return f"tensor {name!r} has the unknown dtype {dtype!r}"
-    if not _is_possible(shape):
+    if not is_possible(shape):
         return f"tensor {name!r} has the impossible shape {str(shape)[:60]}"
     if bool in (type(begin), type(end)) or not 0 <= begin <= end < 2**63:
         return f"tensor {name!r} has impossible offsets"
@@ -151,7 +151,7 @@ def _tensor(name: str, entry: object) -> Tensor | str:
     return tensor
 
 
-def _is_possible(shape: list[Any]) -> bool:
+def is_possible(shape: list[Any]) -> bool:
     """Sizes that are whole and whose product an address can hold; a lying header may say anything."""
     product = 1
     for size in shape:

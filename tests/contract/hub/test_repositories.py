@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable
 
 import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
+from hub_parts import safetensors
 from hubs import Hub, User
-
-
-def safetensors(**shapes: tuple[int, ...]) -> bytes:
-    """A file of zeros with these tensors."""
-    header, end = {}, 0
-    for name, shape in shapes.items():
-        size = 4
-        for length in shape:
-            size *= length
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [end, end + size]}
-        end += size
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(end)
-
 
 CARD = b"""---
 license: mit
