@@ -2,7 +2,8 @@
 
 The model: nothing of an answer reaches the client before it is known that it will not be needed to ask
 somebody else: answers up to `REPLAYED` bytes are whole first. A replica that is not there, ends in the
-middle, talks no HTTP, or says 503, was not the one; the next is asked, and waited for until the deadline.
+middle, talks no HTTP, or says 503, was not the one; the next is asked, and waited for until the deadline. Of
+a request that ends one replica after another it is thought that it is what ends them.
 What was begun to be passed on, in either direction, is not tried again.
 """
 
@@ -11,7 +12,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from lanza.errors import BadRequest, EngineFailed, Unavailable
+from lanza.endpoints.decide import MOST_FAILURES
+from lanza.errors import BadRequest, DeadlineExceeded, EngineFailed, Unavailable
 from lanza.gateway.addresses import Address
 from lanza.gateway.asking import Asking
 from lanza.gateway.connection import Answer, Broken, Connection
@@ -25,8 +27,11 @@ from lanza.gateway.targets import Target
 
 log = logging.getLogger("lanza.gateway")
 
-MOST_DEATHS: Final = 10
-"""Replicas that may die over one request, before it is thought to be what kills them."""
+MOST_DEATHS: Final = MOST_FAILURES - 1
+"""Replicas that may die over one request, before it is thought to be what kills them: so few that no single
+request makes the control plane give up a revision."""
+RESTARTING: Final = b'"engine_restarting"'
+"""In a refusal of our own replicas: its handler, a process of its own, has died over the request."""
 
 
 class Forwarder:
@@ -121,6 +126,11 @@ class _Forwarding:
         except Broken as error:
             self._failed(member, error)
             return False, None
+        except DeadlineExceeded:
+            if self._refusal is None:
+                raise
+            await pass_on(self._exchange, self._refusal)  # which says more than that it took long
+            return True, self._refusal
         if not answer.whole:
             member.answered()
             try:
@@ -132,7 +142,9 @@ class _Forwarding:
         if answer.status == 503 and self._may_retry:
             member.failed(now())
             self._refusal = answer
-            return False, None
+            self._deaths += RESTARTING in answer.body
+            if self._deaths < MOST_DEATHS:
+                return False, None
         member.answered()
         await pass_on(self._exchange, answer)
         return True, answer

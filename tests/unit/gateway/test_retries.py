@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateways import GatewayWorld, Reply, Request, database_in, dying, echo, saying
+from lanza.endpoints.decide import MOST_FAILURES
 from lanza.endpoints.records import Replica
 from lanza.gateway.connection import Broken
+from lanza.gateway.forwarding import MOST_DEATHS
 
 STREAM = {"content-type": "text/event-stream"}
 
@@ -104,7 +107,36 @@ def test_a_request_that_ends_one_replica_after_another_is_given_up(
     got = world.ask()
     assert got.status == 500
     assert "may be what ends them" in got.error
-    assert len(world.network.asked) == 10
+    assert len(world.network.asked) == MOST_DEATHS < MOST_FAILURES
+
+
+def test_a_handler_that_dies_of_a_request_is_not_made_to_die_again_and_again(
+    world: GatewayWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lanza.gateway.fleet.LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr("lanza.gateway.fleet.FIRST_PAUSE", 0.001)
+    world.endpoint(type="public", replicas=0)
+    died = b'{"error": "The handler\'s process ended with status 9", "code": "engine_restarting"}'
+    world.behave(saying(status=503, body=died))
+    got = world.ask()
+    assert (got.status, "status 9" in got.error) == (503, True)
+    assert len(world.network.asked) == MOST_DEATHS
+
+
+def test_at_the_deadline_the_last_refusal_says_why(world: GatewayWorld) -> None:
+    world.endpoint(type="public", replicas=0, deadline=0.3)
+    refusals = iter([Reply(status=503, body=b'{"error": "it is being loaded"}')])
+
+    async def refuse_then_hang(request: Request) -> Reply:
+        reply = next(refusals, None)
+        if reply is None:
+            await asyncio.Event().wait()
+        assert reply is not None
+        return reply
+
+    world.behave(refuse_then_hang)
+    got = world.ask()
+    assert (got.status, got.error) == (503, "it is being loaded")
 
 
 def test_the_least_busy_is_asked_and_equals_in_turn(world: GatewayWorld) -> None:
@@ -222,8 +254,11 @@ def test_no_request_fails_while_one_replica_lives(tmp_path_factory: Any, data: s
     world.behave(*map(mortal, range(count)))
 
     async def load() -> list[Any]:
-        async with world.running():
-            return await asyncio.gather(*(world.call(body=b"%d" % number) for number in range(requests)))
+        # Here they die so often that one request may meet several deaths by chance.
+        with patch("lanza.gateway.forwarding.MOST_DEATHS", 100):
+            async with world.running():
+                calls = (world.call(body=b"%d" % number) for number in range(requests))
+                return await asyncio.gather(*calls)
 
     try:
         for number, got in enumerate(asyncio.run(load())):
