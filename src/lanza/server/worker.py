@@ -20,6 +20,8 @@ def main() -> None:
     log_to_stderr()
     settings = pickle.load(sys.stdin.buffer)  # noqa: S301 -- our parent's
     listener, channel = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    for ours in (listener, channel):
+        ours.set_inheritable(False)  # a replica that held them would hide our end from our parent
     colleagues = Colleagues(channel)
     if not settings.endpoints:
         colleagues.listen(lambda endpoint_id: None)  # for the end of our parent, of which it tells too
