@@ -52,10 +52,15 @@ class World:
     platform: FakePlatform = field(default_factory=lambda: FakePlatform(instant=True))
     vault: Vault = field(default_factory=lambda: Vault(b"k" * 32))
     notices: list[Notice] = field(default_factory=list)
+    set_by: float = 0.0
 
     def __post_init__(self) -> None:
         self.settler = Settler(
-            database=self.database, vault=self.vault, folders=self.folders, clock=self.clock
+            database=self.database,
+            vault=self.vault,
+            folders=self.folders,
+            clock=self.clock,
+            steady=lambda: self.clock.now - self.set_by,
         )
         with self.database.writing() as session:
             accounts.create_user(session, "ana", password=None)
@@ -111,6 +116,11 @@ class World:
                 await self.platform.start(order)
             except NoRoom as error:
                 self.settler.refused(order, str(error))
+
+    def set_clock(self, seconds: float) -> None:
+        """Forward, or back: nothing passes but by the clock."""
+        self.clock.now += seconds
+        self.set_by += seconds
 
     def pass_time(self, seconds: int, *, step: float = 1.0) -> None:
         for _ in range(int(seconds / step)):

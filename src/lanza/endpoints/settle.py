@@ -22,6 +22,7 @@ from lanza.database import Database
 from lanza.endpoints import loads, notices, sightings, store, usage
 from lanza.endpoints.autoscale import Load
 from lanza.endpoints.decide import Decision, Failures, Money, Seen, SeenReplica, decide
+from lanza.endpoints.looks import Look, Looks
 from lanza.endpoints.memory import Memory
 from lanza.endpoints.orders import order_for
 from lanza.endpoints.plan import Folders, Plan
@@ -42,7 +43,11 @@ class _Look:
     session: Session
     plan: Plan
     sights: Mapping[str, Sight]
-    moment: datetime
+    when: Look
+
+    @property
+    def moment(self) -> datetime:
+        return self.when.moment
 
     @property
     def at(self) -> float:
@@ -50,38 +55,48 @@ class _Look:
 
 
 class Settler:
-    """Called by one loop, never twice at once. `clock` gives seconds since 1970."""
+    """Called by one loop, never twice at once. `clock` gives seconds since 1970, `steady` is never set."""
 
     def __init__(
-        self, *, database: Database, vault: Vault, folders: Folders, clock: Callable[[], float] = time.time
+        self,
+        *,
+        database: Database,
+        vault: Vault,
+        folders: Folders,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._vault = vault
         self._folders = folders
         self._clock = clock
+        self._looks = Looks(clock, steady)
         self._memory: dict[int, Memory] = {}
 
     def settle(self, sights: Mapping[str, Sight]) -> Plan:
         """Note what is seen, decide, write. Raises what the database raises; then nothing has changed."""
-        moment = datetime.fromtimestamp(self._clock(), UTC)
-        plan = Plan()
+        when, plan = self._looks.begin(), Plan()
         with self._database.writing() as session:
-            look = _Look(session=session, plan=plan, sights=sights, moment=moment)
-            endpoints = _needing_attention(session, moment)
+            look = _Look(session=session, plan=plan, sights=sights, when=when)
+            endpoints = _needing_attention(session, when.moment)
             rows = sightings.replicas_of(session, endpoints)
-            pending = loads.pending_of(session, [it.id for it in endpoints], moment)
+            pending = loads.pending_of(session, [it.id for it in endpoints], when.moment)
             for endpoint in endpoints:
                 mine = rows.get(endpoint.id, [])
                 self._settle(look, endpoint, mine, pending.get(endpoint.id, loads.Pending()))
             known = {it.id for mine in rows.values() for it in mine}
             sightings.note_strangers(plan, known, sights)
         self._memory = {it.id: self._memory[it.id] for it in endpoints}
+        self._looks.done(when)
         return plan
 
     def _settle(
         self, look: _Look, endpoint: Endpoint, before: Sequence[Replica], pending: loads.Pending
     ) -> None:
         memory = self._remember(endpoint.id, look.at)
+        look.when.move(endpoint, "woke_at", "proven_at", "last_request_at", "failed_at")
+        for row in before:
+            look.when.move(row, "started_at", "ready_at", "accounted_at")
         rows = sightings.note(look.session, look.plan, endpoint, before, look.sights, look.moment)
         if len(rows) < len(before):
             memory.make_room()
@@ -186,7 +201,7 @@ def _seen(
         scaling=spec.compute.scaling,
         desired=memory.desired(load, rows, spec.compute.scaling, look.at),
         replicas=[_as_seen(it) for it in rows],
-        idle=_idle(endpoint, rows, load, look.at),
+        idle=_idle(endpoint, rows, load, look.at) if look.when.informed else 0.0,
         money=_money(look, endpoint, spec),
         failures=Failures(
             count=endpoint.failures,
@@ -211,7 +226,8 @@ def _idle(endpoint: Endpoint, rows: Sequence[Replica], load: Load, at: float) ->
         return 0.0
     ready = [it.ready_at for it in rows]
     moments = [endpoint.created_at, endpoint.woke_at, endpoint.proven_at, endpoint.last_request_at, *ready]
-    return max(0.0, at - max(it.timestamp() for it in moments if it is not None))
+    past = [it.timestamp() for it in moments if it is not None and it.timestamp() <= at]
+    return at - max(past, default=at)
 
 
 def _money(look: _Look, endpoint: Endpoint, spec: EndpointSpec) -> Money:

@@ -242,7 +242,7 @@ def test_files_that_cannot_be_had_count_as_failures(world: World) -> None:
 def test_a_clock_that_jumps_costs_at_most_one_rest(world: World, jump: int) -> None:
     world.create(compute={"scaling": {"minReplica": 1}})
     world.pass_time(3)
-    world.clock.now += jump
+    world.set_clock(jump)
     world.pass_time(10)
     assert world.endpoint.state == State.RUNNING
     assert len(world.platform.running) == 1
@@ -252,7 +252,7 @@ def test_after_a_clock_that_was_set_back_time_costs_and_lost_replicas_are_replac
     world.create(compute={"scaling": {"minReplica": 1}})
     world.pass_time(30)
     before = spent_in_all(world)
-    world.clock.now -= 86_400
+    world.set_clock(-86_400)
     world.look()
     assert spent_in_all(world) == before
     world.pass_time(60)
@@ -260,6 +260,43 @@ def test_after_a_clock_that_was_set_back_time_costs_and_lost_replicas_are_replac
     world.platform.sights.clear()
     world.pass_time(8)
     assert len(world.platform.running) == 1
+
+
+def test_a_clock_that_was_set_forward_costs_nothing(world: World) -> None:
+    world.create(compute={"scaling": {"minReplica": 1}}, budget={"amount": 1.0})
+    world.pass_time(30)
+    before = spent_in_all(world)
+    world.set_clock(86_400)
+    world.pass_time(60)
+    assert spent_in_all(world) - before == pytest.approx(0.06, abs=0.006)
+    assert world.endpoint.state == State.RUNNING
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_who_is_asked_while_the_clock_is_set_does_not_rest(world: World, seconds: int) -> None:
+    world.create(**ONE_MINUTE)
+    world.pass_time(3)
+    world.ask()
+    world.set_clock(seconds)
+    world.pass_time(2)
+    assert world.endpoint.state == State.RUNNING
+    world.ask()
+    world.pass_time(50)
+    assert world.endpoint.state == State.RUNNING
+    world.pass_time(15)
+    assert world.endpoint.state == State.SCALED_TO_ZERO
+
+
+def test_after_an_outage_workers_are_heard_before_anybody_rests(world: World) -> None:
+    """They could not write either, and do so a moment after the loop can again."""
+    world.create(**ONE_MINUTE)
+    world.pass_time(3)
+    world.clock.now += 120  # no look succeeds
+    world.pass_time(2)
+    assert world.endpoint.state == State.RUNNING
+    world.ask()
+    world.pass_time(50)
+    assert world.endpoint.state == State.RUNNING
 
 
 def spent_in_all(world: World) -> float:
@@ -273,7 +310,7 @@ def test_fewer_replicas_are_wanted_again_after_a_clock_that_was_set_back(world: 
     world.pass_time(3)
     world.ask(in_flight=8)
     world.pass_time(2)
-    world.clock.now -= 86_400
+    world.set_clock(-86_400)
     world.ask(in_flight=1)
     world.pass_time(30)
     assert len(world.platform.running) == 1
