@@ -72,11 +72,14 @@ class Database:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A session that commits when the block ends, or changes nothing when it raises."""
+    def writing(self, *, patience: float = BUSY_SECONDS) -> Iterator[Session]:
+        """A session that commits when the block ends, or changes nothing when it raises.
+
+        `patience` is how many seconds SQLite's lock is waited for, while others write.
+        """
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             if self.is_sqlite:
-                session.connection(execution_options={"lanza_write": True})
+                session.connection(execution_options={"lanza_write": patience})
             yield session
 
     def migrate(self) -> None:
@@ -134,7 +137,8 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, **_QUIET, connect_args={"timeout": BUSY_SECONDS})
+    # As many connections as there are threads: who writes may wait long, and must not keep out who reads.
+    engine = create_engine(url, **_QUIET, connect_args={"timeout": BUSY_SECONDS}, max_overflow=-1)
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _: Any) -> None:
@@ -144,7 +148,13 @@ def _sqlite(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
-        writes = connection.get_execution_options().get("lanza_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        patience = connection.get_execution_options().get("lanza_write")
+        if patience is None:
+            connection.exec_driver_sql("BEGIN")
+            return
+        if connection.info.get("patience", BUSY_SECONDS) != patience:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(1000 * patience)}")
+            connection.info["patience"] = patience
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine

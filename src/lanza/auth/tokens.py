@@ -18,12 +18,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
 from sqlalchemy import or_, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from lanza.auth import grants as grant_forms
@@ -41,7 +41,13 @@ LONGEST_NAME: Final = 96
 
 CACHE_SECONDS: Final = 5.0
 CACHE_MOST: Final = 4096
+BELIEVED: Final = 300.0
+"""Seconds for which a token that was good is believed while the database does not answer."""
+ASK_AGAIN: Final = 1.0
+"""Seconds until a database that did not answer is asked again about a token that is believed."""
 USED_EVERY: Final = timedelta(minutes=1)
+NOTE_WITHIN: Final = 0.1
+"""Seconds that a request spends on having its token's last use noted, while others write."""
 
 _LETTERS: Final = string.ascii_letters + string.digits
 _TOKEN: Final = re.compile(rf"{PREFIX}[A-Za-z0-9]{{{LENGTH}}}")
@@ -103,6 +109,8 @@ def all_of(session: Session, account: Account) -> list[Token]:
 class Authenticator:
     """Says who shows a token. Good answers are kept for `CACHE_SECONDS`, so that most cost no query.
 
+    While the database does not answer they are believed for `BELIEVED` seconds: nothing can be revoked in it
+    meanwhile, and endpoints go on answering. A token that is not known then is a matter for later (503).
     `clock` gives seconds. May be used by many threads at once.
     """
 
@@ -121,7 +129,7 @@ class Authenticator:
         if not _TOKEN.fullmatch(value):
             _refuse("this is no token of this server")
         digest = _hash(value)
-        return self._cached(digest) or self._looked_up(digest)
+        return self._cached(digest) or self._asked(digest)
 
     def known(self, authorization: str) -> Principal | None:
         """The same without asking anybody: None for what was not asked within `CACHE_SECONDS`."""
@@ -129,6 +137,14 @@ class Authenticator:
         if scheme.lower() != "bearer":
             return None
         return self._cached(_hash(value.strip()))
+
+    def remembered(self, authorization: str) -> Principal | None:
+        """Whose it was when the database was asked last, for when it takes long to answer."""
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        known = self._believed(_hash(value.strip()))
+        return None if known is None else known.principal
 
     def forget(self) -> None:
         """Ask the database again from now on: tokens, accounts or memberships have changed."""
@@ -143,12 +159,37 @@ class Authenticator:
                 return None
             return known.principal
 
+    def _believed(self, digest: str) -> _Known | None:
+        with self._lock:
+            known = self._known.get(digest)
+            if known is None or known.expired or self._clock() - known.asked >= BELIEVED:
+                return None
+            return known
+
+    def _asked(self, digest: str) -> Principal:
+        forgotten = self._forgotten
+        try:
+            return self._looked_up(digest)
+        except Unauthorized:
+            with self._lock:
+                self._known.pop(digest, None)
+            raise
+        except SQLAlchemyError as error:
+            known = self._believed(digest)
+            if known is None:
+                raise
+            log.warning("the database does not answer, so a token is believed: %s", error)
+            self._keep(digest, replace(known, until=self._clock() + ASK_AGAIN), forgotten)
+            return known.principal
+
     def _looked_up(self, digest: str) -> Principal:
         asked, forgotten = self._clock(), self._forgotten
         with self._database.reading() as session:
             token, account = _found(session, digest)
             principal = _principal(session, token, account)
-        known = _Known(principal=principal, until=asked + CACHE_SECONDS, expires_at=token.expires_at)
+        known = _Known(
+            principal=principal, asked=asked, until=asked + CACHE_SECONDS, expires_at=token.expires_at
+        )
         self._keep(digest, known, forgotten)
         if token.last_used_at is None or now() - token.last_used_at >= USED_EVERY:
             self._note_use(token.id)
@@ -164,11 +205,14 @@ class Authenticator:
                 self._known.popitem(last=False)
 
     def _note_use(self, token_id: int) -> None:
-        """Nobody is kept out because this could not be written: on a full disk, reading goes on."""
+        """Nobody is kept out because this could not be written: on a full disk, reading goes on.
+
+        Nor is anybody kept waiting, when the database is locked.
+        """
         used = now()
         old = or_(Token.last_used_at.is_(None), Token.last_used_at <= used - USED_EVERY)
         try:
-            with self._database.writing() as session:
+            with self._database.writing(patience=NOTE_WITHIN) as session:
                 session.execute(update(Token).where(Token.id == token_id, old).values(last_used_at=used))
         except OperationalError as error:
             log.warning("the last use of a token was not noted: %s", error.orig)
@@ -177,6 +221,7 @@ class Authenticator:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Known:
     principal: Principal
+    asked: float
     until: float
     expires_at: datetime | None
 

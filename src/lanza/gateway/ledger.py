@@ -1,6 +1,7 @@
 """The gateway's side of the database: what it reads, on its own threads; what it counted, written in one go.
 
 The threads are few and nobody else's, so that a slow database holds up neither the event loop nor the Hub.
+Some are for writing and others for reading: SQLite's lock, which is waited for, keeps nobody from reading.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from lanza.endpoints.records import Endpoint, Point
 from lanza.gateway.meter import Batch, Minute
 from lanza.gateway.targets import Target, all_keys, key_of, keys_of_repository, read_targets
 
-THREADS: Final = 3
+READERS: Final = 3
+WRITERS: Final = 2
 
 T = TypeVar("T")
 
@@ -31,11 +33,12 @@ class Ledger:
     def __init__(self, database: Database, *, worker: str) -> None:
         self._database = database
         self._worker = worker
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="lanza-gateway")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="lanza-gateway")
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="lanza-ledger")
 
     async def on_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         """For what may ask the database and is no part of this."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
 
     async def targets(self, keys: Collection[str]) -> Mapping[str, Target]:
         return await self._reading(read_targets, keys)
@@ -58,7 +61,8 @@ class Ledger:
         await self._writing(_write, self._worker, batch)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._readers, self._writers):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _reading(self, work: Callable[..., T], *arguments: Any) -> T:
         def read() -> T:
@@ -72,7 +76,7 @@ class Ledger:
             with self._database.writing() as session:
                 return work(session, *arguments)
 
-        return await self.on_thread(write)
+        return await asyncio.get_running_loop().run_in_executor(self._writers, write)
 
 
 def _write(session: Session, worker: str, batch: Batch) -> None:

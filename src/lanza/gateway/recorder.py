@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,6 +26,7 @@ class Recorder:
         self._ledger = ledger
         self._beside = beside
         self._task: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._reported = False
 
     async def start(self) -> None:
@@ -32,14 +34,16 @@ class Recorder:
 
     async def close(self) -> None:
         """Write what is left."""
+        self._closing.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await self._task  # not cancelled: what a thread is writing would be written twice
         await self.write()
 
     async def _again_and_again(self) -> None:
-        while True:
-            await asyncio.sleep(WRITE_EVERY)
+        while not self._closing.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WRITE_EVERY):
+                    await self._closing.wait()
             await self.write()
             self._beside()
 
@@ -55,8 +59,5 @@ class Recorder:
         except Exception:
             log.exception("what was used could not be written, and is kept for the next try")
             self._meter.put_back(batch)
-        except asyncio.CancelledError:
-            self._meter.put_back(batch)
-            raise
         else:
             self._reported = bool(batch.pending)

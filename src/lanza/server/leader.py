@@ -27,7 +27,7 @@ async def lead(lease: Lease, work: Callable[[], Coroutine[Any, Any, None]], *, s
                     task = None
                 task = task or asyncio.create_task(work())
             elif task is not None:
-                log.warning("another process looks after endpoints from now on")
+                log.warning("the lease of endpoints is lost: whoever has it looks after them from now on")
                 await _ended(task)
                 task = None
             await sleep(BEAT)

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import orjson
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -67,7 +68,7 @@ def as_error(raised: Exception) -> LanzaError | None:
             found = StorageFull(FULL)
         case OperationalError() if "is full" in str(raised.orig):
             found = StorageFull(FULL)
-        case OperationalError():
+        case OperationalError() | InterfaceError() | NoConnection():
             found = Unavailable("the server's database is busy or away: try again in a moment.")
     return found
 

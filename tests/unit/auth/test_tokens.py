@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
+import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -15,7 +17,7 @@ from lanza.auth import accounts, tokens
 from lanza.auth.grants import read_grant
 from lanza.auth.principal import ANONYMOUS, Principal, Role, Scope
 from lanza.auth.records import Account, Token
-from lanza.auth.tokens import CACHE_SECONDS, Authenticator
+from lanza.auth.tokens import BELIEVED, CACHE_SECONDS, Authenticator
 from lanza.database import Database, now
 from lanza.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
 
@@ -250,7 +252,7 @@ def test_who_has_a_token_is_let_in_when_nothing_can_be_written(
 ) -> None:
     value = issue(database, ana)
 
-    def full() -> None:
+    def full(**_: object) -> None:
         raise OperationalError("UPDATE", {}, Exception("database or disk is full"))
 
     monkeypatch.setattr(database, "writing", full)
@@ -361,3 +363,67 @@ def test_who_is_no_member_is_told_so_and_not_of_the_token() -> None:
     reader = replace(ana, role=Role.READ)
     with pytest.raises(Forbidden, match="the token 'laptop' of ana has no right to write to ana/x"):
         reader.require(Scope.WRITE, "ana", "x")
+
+
+def away(*_: object, **__: object) -> NoReturn:
+    raise OperationalError("SELECT", {}, Exception("connection refused"))
+
+
+def test_without_its_database_who_was_known_is_believed_for_minutes(
+    database: Database, ana: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    authenticator = Authenticator(database, clock=clock)
+    known, unknown = (f"Bearer {issue(database, ana, name=name)}" for name in ("known", "unknown"))
+    authenticator.principal(known)
+    monkeypatch.setattr(database, "reading", away)
+    clock.now += BELIEVED - 1
+    assert authenticator.known(known) is None
+    assert authenticator.principal(known).name == "Ana"
+    assert authenticator.known(known) is not None  # the database is not asked at every request
+    with pytest.raises(OperationalError):
+        authenticator.principal(unknown)
+    clock.now += 1
+    with pytest.raises(OperationalError):
+        authenticator.principal(known)
+
+
+def test_without_its_database_nobody_is_believed_who_was_refused_before(
+    database: Database, ana: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    authenticator = Authenticator(database, clock=clock)
+    value = f"Bearer {issue(database, ana)}"
+    authenticator.principal(value)
+    with database.writing() as session:
+        tokens.revoke(session, ana, "laptop")
+    clock.now += CACHE_SECONDS
+    with pytest.raises(Unauthorized):
+        authenticator.principal(value)
+    monkeypatch.setattr(database, "reading", away)
+    assert authenticator.remembered(value) is None
+    with pytest.raises(OperationalError):
+        authenticator.principal(value)
+
+
+def test_what_was_to_be_forgotten_is_not_remembered(
+    database: Database, ana: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authenticator = Authenticator(database, clock=Clock())
+    value = f"Bearer {issue(database, ana)}"
+    authenticator.principal(value)
+    assert authenticator.remembered(value) is not None
+    authenticator.forget()
+    assert authenticator.remembered(value) is None
+
+
+def test_nobody_is_kept_waiting_by_who_writes(database: Database, ana: Account) -> None:
+    """The last use is noted another time."""
+    value = issue(database, ana)
+    authenticator = Authenticator(database, clock=Clock())
+    with sqlite3.connect(str(database.url.database)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert authenticator.principal(f"Bearer {value}").name == "Ana"
+        other.rollback()
+    other.close()
+    assert last_used(database) is None
