@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from serving import ROOT
@@ -78,12 +80,13 @@ class User:
 
 @dataclass(kw_only=True)
 class Hub:
-    """`lanza up` as a process. `root` is its administrator's token."""
+    """`lanza up` as a process. `root` is its administrator's token, `said` the last lines that it wrote."""
 
     process: subprocess.Popen[str]
     url: str
     data: Path
     homes: Path
+    said: deque[str]
 
     @property
     def root(self) -> str:
@@ -134,7 +137,9 @@ def hub(
         env={**kept, "PYTHONPATH": str(ROOT / "src"), **dict(pair.split("=", 1) for pair in environment)},
     )
     assert process.stdout is not None
-    lines: list[str] = []
+    lines: deque[str] = deque(maxlen=10_000)
+    # Read to the end: a server whose words nobody takes stands still when the pipe is full.
+    reader = Thread(target=lines.extend, args=(process.stdout,))
     try:
         for line in process.stdout:
             lines.append(line)
@@ -142,14 +147,18 @@ def hub(
                 break
         else:
             raise AssertionError("the hub ended: " + "".join(lines))
+        reader.start()
         yield Hub(
             process=process,
             url=f"http://127.0.0.1:{found[1]}",
             data=data,
             homes=homes or data.parent / f"{data.name}-homes",
+            said=lines,
         )
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
+        if reader.is_alive():
+            reader.join(10)
         process.stdout.close()

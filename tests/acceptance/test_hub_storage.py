@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,43 +23,15 @@ from lanza.hub.names import Kind
 from lanza.hub.postings import rebuild
 from lanza.hub.records import Posting
 from lanza.hub.search import Query, find
+from postgresql import PROGRAMS, cluster, free_port
 from serving import ROOT
-
-PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[str]:
-    """A cluster of its own on a free port; gives its URL. PostgreSQL will not run as root."""
-    if not PROGRAMS:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
-    who = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    if who:
-        shutil.chown(folder, "postgres")
-    port = free_port()
-
-    def run(program: str, *arguments: str) -> None:
-        subprocess.run(
-            [*who, str(PROGRAMS[-1] / program), *arguments], check=True, cwd=folder, stdout=subprocess.DEVNULL
-        )
-
-    run("initdb", "-D", f"{folder}/data", "-U", "lanza", "--auth=trust", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    run("pg_ctl", "-D", f"{folder}/data", "-l", f"{folder}/log", "-o", options, "-w", "start")
-    try:
-        run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "lanza", "lanza")
-        yield f"postgresql+psycopg://lanza@127.0.0.1:{port}/lanza"
-    finally:
-        run("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
-        shutil.rmtree(folder)
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL of this test's own."""
+    with cluster() as made:
+        yield made.url
 
 
 @pytest.fixture
