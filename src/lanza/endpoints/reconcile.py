@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from lanza.database import Database
 from lanza.endpoints.notices import Notify
 from lanza.endpoints.orders import Pantry
@@ -71,6 +73,9 @@ class Reconciler:
             self._nudged.clear()
             try:
                 pause = LOOK_EVERY if await self.look() else REST
+            except SQLAlchemyError as error:
+                log.warning("endpoints have to wait for the database: %s", error)
+                pause = AFTER_FAILURE
             except Exception:
                 log.exception("endpoints could not be looked after; the next look is in %g s", AFTER_FAILURE)
                 pause = AFTER_FAILURE

@@ -59,7 +59,7 @@ from lanza.server.endpoints import Endpoints
 from lanza.server.folder import DataFolder
 from lanza.server.importer import Importer
 from lanza.server.metrics import CONTENT_TYPE, Counted, Metrics
-from lanza.server.refusals import answer_to, as_error
+from lanza.server.refusals import AWAY, answer_to, as_error
 from lanza.server.settings import ServerSettings
 from lanza.server.upkeep import Upkeep
 
@@ -119,6 +119,7 @@ def application(
             HTTPException: _refuse,
             LanzaError: _refuse,
             RequestValidationError: _refuse,
+            **dict.fromkeys(AWAY, _refuse),
         },
     )
     inner.state.hub = hub

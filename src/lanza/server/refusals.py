@@ -48,6 +48,9 @@ CODES: Final[Mapping[type[LanzaError], str]] = {
 FULL: Final = "the server's disk is full: tell its operator, and send this again when there is room."
 LONGEST_MESSAGE: Final = 1000
 
+AWAY: Final = (OperationalError, InterfaceError, NoConnection)
+"""What is raised when the database does not answer, or not in time."""
+
 _ASKS_FOR_BASIC: Final = re.compile(r"^/login$|/(info/refs|git-upload-pack|git-receive-pack|info/lfs/.*)$")
 _FOR_PROGRAMS: Final = ("/api/", "/cas/", "/oauth/", "/v2/")
 _NOT_IN_HEADERS: Final = re.compile(r"[^ -~\xa0-\xff]+")
@@ -68,7 +71,7 @@ def as_error(raised: Exception) -> LanzaError | None:
             found = StorageFull(FULL)
         case OperationalError() if "is full" in str(raised.orig):
             found = StorageFull(FULL)
-        case OperationalError() | InterfaceError() | NoConnection():
+        case _ if isinstance(raised, AWAY):
             found = Unavailable("the server's database is busy or away: try again in a moment.")
     return found
 
