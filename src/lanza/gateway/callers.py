@@ -1,7 +1,7 @@
 """Who calls, as their token says, and whether they may call a target.
 
-A token that was asked a moment ago is known at once; any other is looked up on a thread. While the database is
-slow, who was known some minutes ago is believed.
+A token that was asked a moment ago is known at once; any other is looked up on a thread. While the database
+is slow, who was known some minutes ago is believed.
 """
 
 from __future__ import annotations
