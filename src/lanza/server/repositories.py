@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -10,9 +11,10 @@ from sqlalchemy import select
 
 from lanza.auth.principal import Principal
 from lanza.endpoints.repositories import Found, Listed, Search
-from lanza.errors import RepoNotFound
+from lanza.errors import BadRequest, Forbidden, RepoNotFound, Unauthorized
 from lanza.hub.access import check_content, find_repo, may_see, name_of
 from lanza.hub.catalog import facts_at, recorded
+from lanza.hub.facts import Facts
 from lanza.hub.hub import Hub
 from lanza.hub.names import Kind, RepoName, parse_repo
 from lanza.hub.records import Repo
@@ -53,8 +55,18 @@ class HubRepositories:
             name=name_of(repo).id,
             commit=commit.oid,
             task=facts.pipeline_tag,
-            needs_bytes=needs_bytes(facts.parameters),
+            needs_bytes=needs_bytes(Counter(facts.parameters) + Counter(self._of_base(caller, facts))),
         )
+
+    def _of_base(self, caller: Principal, facts: Facts) -> Mapping[str, int]:
+        """The parameters of the base that an adapter is served on, if it is here for this caller."""
+        named = facts.details.get("config", {}).get("peft", {}).get("base_model_name_or_path")
+        if not isinstance(named, str):
+            return {}
+        try:
+            return recorded(self._find(caller, parse_repo(Kind.MODEL, named)), ()).parameters
+        except (BadRequest, Forbidden, RepoNotFound, Unauthorized):
+            return {}  # what is wrong with it is said by who gets it
 
     def _find(self, caller: Principal, name: RepoName) -> Repo:
         with self._hub.database.reading() as session:

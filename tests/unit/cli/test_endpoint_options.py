@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from lanza.cli.context import Context
 from lanza.cli.endpoints import address
@@ -14,8 +15,8 @@ from lanza.cli.endpoints.model import folder_of, name_of, repository_in
 from lanza.cli.endpoints.options import Access
 from lanza.cli.endpoints.tree import allowed_in, lay_over, read_tree
 from lanza.cli.endpoints.variables import pairs, read_file
-from lanza.cli.endpoints.waiting import stands_still
-from lanza.errors import BadRequest, UsageError
+from lanza.cli.endpoints.waiting import stands_still, wait_for
+from lanza.errors import BadRequest, DeadlineExceeded, UsageError
 
 SERVER = "http://127.0.0.1:8420"
 
@@ -236,3 +237,27 @@ def test_a_span_of_time_becomes_a_moment() -> None:
 @pytest.mark.parametrize(("state", "still"), [("paused", True), ("failed", True), ("running", False)])
 def test_what_stands_still(state: str, still: bool) -> None:
     assert stands_still({"status": {"state": state}}) is still
+
+
+def waiting(monkeypatch: pytest.MonkeyPatch, get: Any) -> address.Endpoint:
+    monkeypatch.setattr(address.Endpoint, "get", get)
+    return address.Endpoint(server=Context(url=SERVER), namespace="ana", name="becas")
+
+
+def test_who_stops_waiting_is_told_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: address.Endpoint) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        wait_for(waiting(monkeypatch, interrupted), seconds=9, quiet=True)
+    assert ended.value.exit_code == 130
+    assert "It goes on; `lanza show ana/becas`" in capsys.readouterr().err
+
+
+def test_waiting_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = {"state": "pending", "message": "no core is free."}
+    endpoint = waiting(monkeypatch, lambda self: {"status": status})
+    with pytest.raises(DeadlineExceeded, match=r"still pending after 0 s: no core is free\. It goes on"):
+        wait_for(endpoint, seconds=0, quiet=True)

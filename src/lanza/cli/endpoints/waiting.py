@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import typer
+
 from lanza.cli.endpoints.address import Endpoint
 
 EVERY: Final = 0.5
@@ -26,18 +28,26 @@ def wait_for(endpoint: Endpoint, *, seconds: float, quiet: bool) -> Any:
 
     deadline = time.monotonic() + seconds
     with _shown(str(endpoint), quiet=quiet) as show:
-        while True:
-            found = endpoint.get()
-            state, message = found["status"]["state"], found["status"].get("message") or ""
-            if state not in UNDER_WAY:
-                return found
-            show(state, message.partition("\n")[0])
-            if time.monotonic() >= deadline:
-                raise DeadlineExceeded(
-                    f"{endpoint} is still {state} after {seconds:g} s{f': {message}' if message else ''}. It "
-                    f"goes on; `lanza show {endpoint}` and `lanza logs {endpoint}` tell how far it is."
-                )
-            time.sleep(EVERY)
+        try:
+            while True:
+                found = endpoint.get()
+                state, message = found["status"]["state"], found["status"].get("message") or ""
+                if state not in UNDER_WAY:
+                    return found
+                show(state, message.partition("\n")[0])
+                if time.monotonic() >= deadline:
+                    said = f": {message.rstrip('.')}" if message else ""
+                    raise DeadlineExceeded(
+                        f"{endpoint} is still {state} after {seconds:g} s{said}. {_goes_on(endpoint)}"
+                    )
+                time.sleep(EVERY)
+        except KeyboardInterrupt:
+            print(f"\nlanza: {_goes_on(endpoint)}", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+def _goes_on(endpoint: Endpoint) -> str:
+    return f"It goes on; `lanza show {endpoint}` and `lanza logs {endpoint}` tell how far it is."
 
 
 def check_outcome(endpoint: Endpoint, found: Any) -> None:
