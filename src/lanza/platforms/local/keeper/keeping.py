@@ -14,23 +14,23 @@ import shutil
 import signal
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from lanza.platforms.local.instructions import BUBBLEWRAP, Instructions, Job, Sandbox
+from lanza.platforms.local.instructions import BUBBLEWRAP, Instructions, Job
 from lanza.platforms.local.keeper import processes
 from lanza.platforms.local.keeper.answers import Answers, known, remember
-from lanza.platforms.local.keeper.child import LISTENER, Child, read, reap, spawn
+from lanza.platforms.local.keeper.child import Child, read, reap
+from lanza.platforms.local.keeper.clearing import end_all_below
 from lanza.platforms.local.keeper.disk import Disk, DiskFull
 from lanza.platforms.local.keeper.ending import Ended, by_itself, exit_status, size, with_last_lines
 from lanza.platforms.local.keeper.events import Signals, wait
+from lanza.platforms.local.keeper.launch import Launch, of_job, of_program, of_replica
 from lanza.platforms.local.keeper.log import Log
 from lanza.platforms.local.keeper.ports import LOOPBACK, free_port, listen, require_free
 from lanza.platforms.local.keeper.probe import Watch
 from lanza.platforms.local.keeper.watch import LOOK_EVERY, SERVER_EVERY, Usage, Wanted
 from lanza.platforms.local.layout import DRAINING, GONE, READY, RunFolder, State, shout
-from lanza.platforms.local.sandbox import command, temporary
 
 TELL_EVERY: Final = 1.0
 """Seconds between two tellings of what a replica uses."""
@@ -111,8 +111,7 @@ class Keeper:
         answers = self._answers = Answers(tell)
         for place in job.writable:
             Path(place).mkdir(parents=True, exist_ok=True)
-        sandbox = replace(self._told.sandbox, writable=job.writable)
-        child = self._launch(job.words, sandbox, self._own_environment(sandbox), answers=True)
+        child = self._launch(of_job(self._told, job, tmp=str(self._folder.tmp)))
         os.setpriority(os.PRIO_PROCESS, child.pid, NICE)
         code = self._until_it_ends()
         if answers.error:
@@ -128,60 +127,24 @@ class Keeper:
     # The replica
 
     def _start(self, found: dict[str, Any]) -> None:
-        told = self._told
-        environment = self._own_environment(told.sandbox)
+        told, tmp = self._told, str(self._folder.tmp)
         place: str | tuple[str, int]
         if told.spec is None:
             port = told.port or free_port()
             require_free(port)
-            words = tuple(word.replace("{port}", str(port)) for word in told.words)
-            self._launch(words, told.sandbox, {"PORT": str(port), **environment})
+            self._launch(of_program(told, port, tmp=tmp))
             place, address = (LOOPBACK, port), f"http://{LOOPBACK}:{port}"
         else:
             place, address = self._folder.socket.name, told.address
-            self._start_ours(told.spec, found, environment, listen(place))
+            listener = listen(place)
+            self._launch(of_replica(told, told.spec, found, listener, tmp=tmp))
+            # The replica's alone from here on: when it dies, callers are refused instead of kept waiting.
+            os.close(listener)
         self._state = self._state.but(address=address)
         self._health = Watch(place, told.health_route, now=time.monotonic())
 
-    def _start_ours(
-        self, spec: dict[str, Any], found: dict[str, Any], environment: dict[str, str], listener: int
-    ) -> None:
-        """Lanza's own replica, on a socket that is open already."""
-        sandbox = self._told.sandbox
-        if found["graph"]:
-            sandbox = replace(sandbox, readable=(*sandbox.readable, str(Path(found["graph"]).parent)))
-        if found["engine"] != "handler":
-            environment["HF_HUB_OFFLINE"] = "1"  # all that it needs is in its folder
-        whole = json.dumps({**spec, **found, "inherited": LISTENER}).encode()
-        self._launch(self._told.words, sandbox, environment, stdin=whole, listener=listener)
-        # The replica's alone from here on: when it dies, callers are refused instead of kept waiting.
-        os.close(listener)
-
-    def _own_environment(self, sandbox: Sandbox) -> dict[str, str]:
-        return {
-            "HOME": next(iter(sandbox.writable), "/"),
-            "LANG": "C.UTF-8",
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "TMPDIR": temporary(sandbox, str(self._folder.tmp)),
-            **self._told.environment,
-            "LANZA_REPLICA": self._told.id,
-        }
-
-    def _launch(
-        self,
-        words: tuple[str, ...],
-        sandbox: Sandbox,
-        environment: dict[str, str],
-        *,
-        stdin: bytes = b"",
-        answers: bool = False,
-        listener: int | None = None,
-    ) -> Child:
-        line = command(words, sandbox, tmp=str(self._folder.tmp))
-        try:
-            self._child = spawn(line, environment, stdin=stdin, answers=answers, listener=listener)
-        except OSError as error:
-            raise Ended(f"{line[0]} cannot be started: {error.strerror}", failed=True) from error
+    def _launch(self, launch: Launch) -> Child:
+        self._child = launch.run(tmp=str(self._folder.tmp))
         self._usage = Usage(self._told, self._child.pid)
         return self._child
 
@@ -331,20 +294,11 @@ class Keeper:
         return processes.killed_for_memory() > self._starved[0]
 
     def _end_all(self) -> None:
-        """Kill whatever is left below us, and wait until it is gone."""
-        until = time.monotonic() + 10.0
-        while time.monotonic() < until:
-            reap(self._child)
-            left = [it for it in processes.below(os.getpid(), list(processes.all_in())) if not it.ended]
-            if not left:
-                break
-            if self._wrapped and self._child is not None and self._child.status is None:
-                left = [it for it in left if it.pid == self._child.pid]  # all in its namespace die with it
-            for one in left:
-                with suppress(ProcessLookupError):
-                    os.kill(one.pid, signal.SIGKILL)
-            wait([self._signals.reader], [], 0.02)
-            self._signals.clear()
-        reap(self._child)
+        end_all_below(self._child, wrapped=self._wrapped, wait_a_moment=self._wait_a_moment)
         if self._child is not None:
             self._read_all(self._child)
+
+    def _wait_a_moment(self) -> None:
+        """Until some process has ended, or a moment later."""
+        wait([self._signals.reader], [], 0.02)
+        self._signals.clear()
