@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ import psutil
 import pytest
 
 from deployed import Street, program, street, wait_until
+from lanza.server.process import UNREAD, bind
+from lanza.server.settings import ServerSettings
 
 FULL = os.environ.get("LANZA_SOAK") == "1"
 PRINTED_MIB = 4096 if FULL else 256
@@ -220,6 +223,19 @@ def test_callers_that_stop_reading_cost_little(here: Street, odd: str, path: str
     print(f"\n{SLOW_READERS} silent readers: {grown / 2**20:.0f} MiB, neighbour {neighbour.slowest:.2f} s")
     assert grown < SLOW_READERS * 4 * 2**20
     wait_until(lambda: here.ask(odd).status == 200)
+
+
+def test_a_connection_whose_client_never_reads_ends(tmp_path: Path) -> None:
+    """The kernel ends it; here, that connections are told to, and with a short time that it does."""
+    with bind(ServerSettings(data=tmp_path, port=0)) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as ours:
+            option = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            assert ours.getsockopt(*option) == 1000 * UNREAD
+            ours.setsockopt(*option, 500)
+            ours.settimeout(30)
+            with pytest.raises(OSError, match="Connection timed out"):
+                ours.sendall(bytes(2**26))
 
 
 def silent_reader(here: Street, name: str, path: str) -> socket.socket:

@@ -5,13 +5,13 @@ The disk is full for real, SQLite is locked by another process, PostgreSQL is De
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -37,11 +37,8 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600 if FULL else 180)]
 
 def status_of(here: Street, method: str, path: str, body: Any = None) -> tuple[int, str]:
     """What the control plane says: status and message."""
-    try:
-        here.call(method, path, body)
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers["x-error-message"]
-    return 200, ""
+    answer = ask(here.server.url + path, here.user.token, body, method=method)
+    return answer.status, "" if answer.status == 200 else json.loads(answer.text)["error"]
 
 
 def requests_counted(here: Street) -> int:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -31,6 +32,10 @@ from lanza.writes import Protocol
 log = logging.getLogger("lanza.server")
 
 Announce = Callable[[str], None]
+
+UNREAD: Final = 120
+"""Seconds for which a client may leave unread what was sent to it, before its connection ends: what waits for
+it is memory of ours, and nothing else would ever end the connection."""
 
 
 def run(
@@ -107,6 +112,10 @@ def bind(settings: ServerSettings) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
     if sys.platform != "win32":
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform == "linux":
+        listener.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * UNREAD
+        )  # connections inherit it
     try:
         listener.bind((settings.host, settings.port))
     except OSError as error:
