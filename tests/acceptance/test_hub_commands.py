@@ -250,7 +250,7 @@ def test_pull_brings_a_repository_here_for_good(server: Hub, ana: User, tmp_path
         assert first == json.loads(pull("ana/becas", "--json")), "nothing has changed meanwhile"
         pull("ana/becas", "--to", "eva/copia", token=eva.token)
         assert "only an administrator" in pull("ana/becas", "--to", "leo/copia", token=eva.token, code=1)
-        assert "no right to write to ana" in pull("ana/becas", token=eva.token, code=1)
+        assert "eva may not write to ana/becas" in pull("ana/becas", token=eva.token, code=1)
         assert "needs a token" in pull("ana/becas", token="", code=1)
         assert "no model" in pull("ana/otra", code=1)
         assert "namespace/name" in pull("a/b/c", code=1)

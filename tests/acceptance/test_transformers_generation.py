@@ -127,6 +127,27 @@ def test_the_narrowest_cut_is_the_likeliest_token(llama: CausalLM, cut: dict[str
     assert [token.id for token in drawn] == [token.id for token in write(llama)]
 
 
+@pytest.mark.parametrize("arch", ["gpt2", "llama"])
+def test_what_was_read_is_kept_and_not_read_again(tmp_path: Path, arch: str) -> None:
+    """Under whatever name this release of transformers takes a cache."""
+    path = tiny.causal(tmp_path, arch=arch)
+    model = AutoModelForCausalLM.from_pretrained(path)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    language = decoding.Language(
+        model=model, tokenizer=tokenizer, ends=frozenset(), device=torch.device("cpu")
+    )
+    assert language.cache
+    read: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _, args, kwargs: read.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    prompt = tuple(tokenizer(PROMPT).input_ids)
+    answer = decoding.Decoding(language, Generation(prompt=prompt, sampling=Sampling(max_new_tokens=5)))
+    for _ in range(5):
+        answer.step()
+    assert read == [len(prompt), 1, 1, 1, 1]
+
+
 def test_the_text_is_that_of_all_tokens_together(llama: CausalLM) -> None:
     tokens = write(llama, max_new_tokens=60, temperature=1.5, seed=3)
     tokenizer = llama._language.tokenizer

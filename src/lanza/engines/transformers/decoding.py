@@ -20,27 +20,33 @@ from lanza.engines.transformers.text_stream import TextStream
 PROMPT_STEP: Final = 512
 """Tokens of a prompt that are read in one step: a long prompt must not make the others wait."""
 
+CACHE_NAMES: Final = ("cache", "past_key_values")
+"""What transformers calls a model's cache: since 5.24, and before."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Language:
     """A causal model with what is needed to write with it.
 
-    `ends` are the ids that end an answer, `special` those that are no text. `caches`: the model keeps what it
-    has read; `keeps`: it can be told to compute the last logits only.
+    `ends` are the ids that end an answer, `special` those that are no text. `cache` is the name under which
+    the model takes what it has read, or empty when it keeps none; `keeps`: it can be told to compute the last
+    logits only.
     """
 
     model: Any
     tokenizer: Any
     ends: frozenset[int]
     device: torch.device
-    caches: bool = field(init=False)
+    cache: str = field(init=False)
     keeps: bool = field(init=False)
     special: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
         takes = inspect.signature(self.model.forward).parameters
-        supported = getattr(self.model, "_supports_default_dynamic_cache", lambda: True)()
-        object.__setattr__(self, "caches", "past_key_values" in takes and supported)
+        usual = getattr(self.model, "_supports_default_dynamic_cache", lambda: True)()
+        supported = usual and not getattr(self.model, "_is_stateful", False)
+        named = next((name for name in CACHE_NAMES if name in takes), "")
+        object.__setattr__(self, "cache", named if supported else "")
         object.__setattr__(self, "keeps", "logits_to_keep" in takes)
         object.__setattr__(self, "special", frozenset(self.tokenizer.all_special_ids))
 
@@ -74,14 +80,14 @@ class Decoding:
     def _logits(self) -> Any:
         """The logits [vocabulary] after all ids, or None when only a part of the prompt was read."""
         language = self._language
-        if not language.caches:
+        if not language.cache:
             return self._forward(self._ids, cache={})
         if self._cache is None:
             from transformers import DynamicCache
 
             self._cache = DynamicCache(config=language.model.config.get_text_config(decoder=True))
         chunk = self._ids[self._read : self._read + PROMPT_STEP]
-        logits = self._forward(chunk, cache={"past_key_values": self._cache, "use_cache": True})
+        logits = self._forward(chunk, cache={language.cache: self._cache, "use_cache": True})
         self._read += len(chunk)
         return logits if self._read == len(self._ids) else None
 

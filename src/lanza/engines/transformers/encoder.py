@@ -168,7 +168,7 @@ def _padding(model: Any, tokenizer: Any) -> int | None:
 
 def _attends_both_ways(model: Any) -> bool:
     """Whether the head reads the first token (encoders), and not the last one before the padding."""
-    return "past_key_values" not in inspect.signature(model.forward).parameters
+    return "use_cache" not in inspect.signature(model.forward).parameters
 
 
 def _inputs(model: Any, tokenizer: Any) -> tuple[str, ...]:
