@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+import schemathesis.specs.openapi.schemas  # now: in the middle of a test, Python 3.11 may fail to compile it
 from hypothesis import HealthCheck, given, settings
 from openapi_spec_validator import validate
 

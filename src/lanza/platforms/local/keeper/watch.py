@@ -60,14 +60,15 @@ class Usage:
         return min(first, key=lambda it: (it.started, it.pid)).pid if first else None
 
     def _processes(self) -> list[Process]:
-        if self._proc:
-            return list(all_in(self._proc))
-        found = list(all_in())
-        mine = [it for it in found if it.pid == self._pid]
-        inside = below(self._pid, found)
-        if self._told.sandbox.isolation == BUBBLEWRAP:
-            self._enter([it.pid for it in inside if it.parent == self._pid])
-        return [*mine, *inside]
+        """All of them, with the numbers that they have in `_proc`, or where that is empty, in ours."""
+        if not self._proc:
+            found = list(all_in())
+            inside = below(self._pid, found)
+            if self._told.sandbox.isolation == BUBBLEWRAP:
+                self._enter([it.pid for it in inside if it.parent == self._pid])
+            if not self._proc:
+                return [*(it for it in found if it.pid == self._pid), *inside]
+        return list(all_in(self._proc))
 
     def _enter(self, inits: list[int]) -> None:
         """From now on ask the /proc of its own namespace, which holds its processes and no others."""
