@@ -271,6 +271,7 @@ class Keeper:
     def _watch(self, now: float) -> None:
         if now >= self._next_watch and self._usage is not None:
             self._next_watch = now + LOOK_EVERY
+            self._log.pass_time(now)
             self._usage.look(now)
             self._disk.look(now)
             if now - self._told_at >= TELL_EVERY:

@@ -40,9 +40,7 @@ class Log:
 
     def feed(self, data: bytes, now: float) -> None:
         """`now` in seconds, of any clock that does not go back."""
-        if int(now) != self._second:
-            self._report_dropped()
-            self._second, self._budget = int(now), BYTES_PER_SECOND
+        self._begin_second(now)
         if self._budget <= 0 and not self._partial and b"\n" in data:
             self._skip(data)
             return
@@ -52,6 +50,11 @@ class Log:
             self._take()
         self._append(rest)
         self._flush()
+
+    def pass_time(self, now: float) -> None:
+        """Say what was left out, also of one that has fallen silent since. To be called now and then."""
+        if self._dropped and self._begin_second(now):
+            self._flush()
 
     def say(self, line: str) -> None:
         """A line of the keeper's own."""
@@ -66,6 +69,14 @@ class Log:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+    def _begin_second(self, now: float) -> bool:
+        """Whether another second has begun, in which more may be kept."""
+        if int(now) == self._second:
+            return False
+        self._report_dropped()
+        self._second, self._budget = int(now), BYTES_PER_SECOND
+        return True
 
     def _skip(self, data: bytes) -> None:
         """Nothing of this second may be kept any more: only its last line is, for the last words."""
