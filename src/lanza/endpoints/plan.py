@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,13 +26,13 @@ class Plan:
     busy: bool = False
 
 
-class Folders:
+class Folders(ABC):
     """Folders of repositories: those that are there, why others are not, and the wish for one."""
 
     def __init__(self) -> None:
         self.ready: dict[tuple[int, str], Path] = {}
         self.errors: dict[tuple[int, str], str] = {}
 
+    @abstractmethod
     def request(self, repo_id: int, commit: str) -> None:
         """Begin to fetch one, unless that is under way. Returns at once."""
-        raise NotImplementedError
