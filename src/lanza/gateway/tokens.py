@@ -1,10 +1,12 @@
 """How many tokens an answer cost, read from the answer itself, as OpenAI's form and text-generation's say it.
 
-An answer that says nothing counts none. What is no such form is looked at by one search of bytes.
+An answer that says nothing counts none. What is no such form is known by how it begins, or by one search of
+bytes: vectors are long, and to search them took a fifth of the gateway's time for a request.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
@@ -32,12 +34,17 @@ class _Answer(msgspec.Struct):
 
 _READ: Final = msgspec.json.Decoder(_Answer | list[_Answer])
 
+_OBJECTS: Final = re.compile(rb"\s*(?:\[\s*)?\{")
+"""How the JSON of an object begins, or of a list of them."""
+
 Tokens = tuple[int, int]
 """Read and written."""
 
 
 def tokens_of(body: bytes) -> Tokens:
     """Of a whole answer."""
+    if _OBJECTS.match(body) is None:
+        return 0, 0
     if b'"usage"' not in body and b'"generated_tokens"' not in body:
         return 0, 0
     try:

@@ -229,6 +229,8 @@ def test_requests_errors_and_tokens_are_counted_by_token(world: GatewayWorld) ->
     [
         (b'[{"generated_text": "a", "details": {"generated_tokens": 5, "prefill": [{}, {}]}}]', (2, 5)),
         (b'{"generated_text": "a", "details": {"generated_tokens": 5}}', (0, 5)),
+        (b' \n[\n  {"generated_text": "a", "details": {"generated_tokens": 5}}]', (0, 5)),
+        (b'[[0.1, "usage"]]', (0, 0)),
         (b'{"usage": null}', (0, 0)),
         (b'{"usage": {"prompt_tokens": -4, "completion_tokens": null}}', (0, 0)),
         (b'{"usage": {"prompt_tokens": "many"}}', (0, 0)),
