@@ -6,6 +6,8 @@ PIP := -m pip install --quiet --quiet --disable-pip-version-check
 EXAMPLE := examples/becas-qa
 # In this order: what is quick and small fails first.
 TESTS = $(wildcard tests/unit tests/contract tests/tutorials tests/acceptance tests/browser)
+# That tests run in at once. Many of them start servers and models of their own: two suit a small machine.
+PROCESSES ?= 2
 
 DEMO := .venv-demo/.ready
 SETUP := .venv/.ready
@@ -36,7 +38,7 @@ check: $(SETUP) ## Lint, format, types, walls between packages, generated pages
 	.venv/bin/pytest -q tests/unit/test_layers.py
 
 test: $(SETUP) ## Run all tests (soak tests in their short form)
-	.venv/bin/pytest -q $(TESTS)
+	.venv/bin/pytest -q -n $(PROCESSES) --dist worksteal $(TESTS)
 
 soak: $(SETUP) ## Run the soak tests in full
 	LANZA_SOAK=1 .venv/bin/pytest -q -m soak -o timeout=3600 $(TESTS)

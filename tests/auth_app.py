@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,13 +29,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-def migrated(folder: Path) -> Database:
-    """A new database in `folder`, made by the migrations."""
-    database = Database(f"sqlite:///{folder / 'lanza.db'}")
-    database.migrate()
-    return database
 
 
 @dataclass(frozen=True, kw_only=True)

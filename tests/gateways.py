@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
-from auth_app import Clock, migrated
+from auth_app import Clock
 from fake_platform import SMALL
 from lanza.auth import accounts, tokens
 from lanza.auth.principal import Role
@@ -362,16 +358,3 @@ async def behind(scope: Any, receive: Any, send: Any) -> None:
     """The application behind the gateway."""
     await send({"type": "http.response.start", "status": 299, "headers": []})
     await send({"type": "http.response.body", "body": b"the Hub"})
-
-
-@cache
-def _template() -> Path:
-    folder = Path(mkdtemp(prefix="lanza-gateway-"))
-    migrated(folder).close()
-    return folder / "lanza.db"
-
-
-def database_in(folder: Path) -> Database:
-    """A new database, migrated once for all tests."""
-    shutil.copy(_template(), folder / "lanza.db")
-    return Database(f"sqlite:///{folder / 'lanza.db'}")

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from databases import new_database
 from lanza.auth.principal import Grant, Principal, Role, Scope
 from lanza.auth.records import Account
-from lanza.database import Base, Database
+from lanza.database import Database
 from lanza.hub.names import Kind, RepoName
 from lanza.hub.postings import note, terms_of
 from lanza.hub.records import Repo, RepoTag
@@ -20,9 +21,7 @@ FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def database(folder: Path) -> Database:
-    made = Database(f"sqlite:///{folder / 'lanza.db'}")
-    Base.metadata.create_all(made.engine)
-    return made
+    return new_database(folder)
 
 
 def account(session: Session, name: str, *, kind: str = "user", quota_bytes: int | None = None) -> Account:

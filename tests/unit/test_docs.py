@@ -27,14 +27,16 @@ def test_generated_pages_are_those_of_the_code() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("name", ["cli.md", "errors.md", "hub-api.md", "tasks.md"])
-def test_a_stale_page_is_noticed(name: str, tmp_path: Path) -> None:
+def test_stale_pages_are_noticed(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    page = tmp_path / "docs" / "reference" / name
-    page.write_text(page.read_text(encoding="utf-8").replace("|", "/", 1), encoding="utf-8")
+    names = ("cli.md", "errors.md", "hub-api.md", "tasks.md")
+    for name in names:
+        page = tmp_path / "docs" / "reference" / name
+        page.write_text(page.read_text(encoding="utf-8").replace("|", "/", 1), encoding="utf-8")
     result = check(tmp_path / "docs")
     assert result.returncode == 1, result.stderr
-    assert name in result.stdout
+    for name in names:
+        assert name in result.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import uvloop
 
-from gateways import database_in
+from databases import new_database
 from wired import Wired
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def wired(request: Any, tmp_path: Path) -> Iterator[Wired]:
-    database = database_in(tmp_path)
+    database = new_database(tmp_path)
     loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
     def run(work: Coroutine[Any, Any, Any]) -> Any:

@@ -17,7 +17,7 @@ import uvicorn
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
-from gateways import database_in
+from databases import new_database
 from lanza.endpoints.records import Usage
 from lanza.writes import Protocol
 from wired import Wired, read_request
@@ -101,7 +101,7 @@ def served(wired: Wired) -> Iterator[str]:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[Wired]:
-    database = database_in(tmp_path)
+    database = new_database(tmp_path)
     wired = Wired(database=database, sockets=True, folder=tmp_path, run=asyncio.run)
     wired.endpoint(replicas=0)
     yield wired

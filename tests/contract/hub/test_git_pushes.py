@@ -25,10 +25,11 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from databases import new_database
 from lanza.auth.principal import ANONYMOUS, Principal, Role
 from lanza.auth.records import Account
 from lanza.auth.signing import Signer
-from lanza.database import Base, Database, now
+from lanza.database import now
 from lanza.errors import LanzaError, Unauthorized
 from lanza.hub.api import git_http
 from lanza.hub.blobs import BlobStore
@@ -117,8 +118,7 @@ class Served:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    database = Database(f"sqlite:///{tmp_path / 'lanza.db'}")
-    Base.metadata.create_all(database.engine)
+    database = new_database(tmp_path)
     (tmp_path / "scratch").mkdir()
     hub = Hub(
         database=database,

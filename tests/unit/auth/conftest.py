@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from auth_app import AuthApp, migrated
+from auth_app import AuthApp
+from databases import new_database
 from lanza.database import Database
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    made = migrated(tmp_path)
+    made = new_database(tmp_path)
     yield made
     made.close()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from auth_app import AuthApp, migrated
+from auth_app import AuthApp
+from databases import new_database
 
 
 def test_a_token_is_known_only_while_it_is_fresh(tmp_path: Path) -> None:
-    app = AuthApp(database=migrated(tmp_path))
+    app = AuthApp(database=new_database(tmp_path))
     shown = f"Bearer {app.user('ana')}"
     authenticator = app.app.state.authenticator
     assert authenticator.known(shown) is None

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from auth_app import migrated
+from databases import new_database
 from endpoint_world import ReadyFolders, World
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    database = migrated(tmp_path)
+    database = new_database(tmp_path)
     yield World(database=database, folders=ReadyFolders(tmp_path))
     database.close()

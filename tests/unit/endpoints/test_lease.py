@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from auth_app import Clock, migrated
+from auth_app import Clock
+from databases import new_database
 from lanza.database import Database
 from lanza.endpoints.lease import Lease, clear
 from lanza.endpoints.records import Lease as Row
@@ -16,7 +17,7 @@ from lanza.endpoints.records import Lease as Row
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    made = migrated(tmp_path)
+    made = new_database(tmp_path)
     yield made
     made.close()
 

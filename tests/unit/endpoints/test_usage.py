@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_app import migrated
+from databases import new_database
 from lanza.database import Database
 from lanza.endpoints import usage
 from lanza.endpoints.decide import Money
@@ -25,7 +25,7 @@ spans: Final = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=70
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = migrated(tmp_path)
+    database = new_database(tmp_path)
     yield database
     database.close()
 

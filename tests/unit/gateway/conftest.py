@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gateways import GatewayWorld, database_in
+from databases import new_database
+from gateways import GatewayWorld
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[GatewayWorld]:
-    database = database_in(tmp_path)
+    database = new_database(tmp_path)
     yield GatewayWorld(database=database)
     database.close()

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateways import GatewayWorld, Reply, Request, database_in, dying, echo, saying
+from databases import new_database
+from gateways import GatewayWorld, Reply, Request, dying, echo, saying
 from lanza.endpoints.decide import MOST_FAILURES
 from lanza.endpoints.records import Replica
 from lanza.gateway.connection import Broken
@@ -228,7 +229,7 @@ def test_a_stream_that_falls_silent_ends(world: GatewayWorld) -> None:
 def test_no_request_fails_while_one_replica_lives(tmp_path_factory: Any, data: st.DataObject) -> None:
     """Replicas die and come back at random moments, never all at once; every answer is right all the same."""
     folder = tmp_path_factory.mktemp("deaths")
-    database = database_in(folder)
+    database = new_database(folder)
     world = GatewayWorld(database=database)
     world.endpoint(type="public", replicas=0, deadline=60)
     seed = data.draw(st.integers(0, 2**32))

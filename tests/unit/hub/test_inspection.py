@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 
+from databases import new_database
 from lanza.auth.records import Account
 from lanza.auth.signing import Signer
-from lanza.database import Base, Database, now
+from lanza.database import now
 from lanza.hub import inspection, scanner
 from lanza.hub.blobs import BlobStore
 from lanza.hub.git import Change, Delete, GitStore, Put, PutLarge
@@ -79,8 +80,7 @@ class Place:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[[bool], Place]]:
-    database = Database(f"sqlite:///{tmp_path / 'lanza.db'}")
-    Base.metadata.create_all(database.engine)
+    database = new_database(tmp_path)
 
     def place(far: bool) -> Place:
         scratch = tmp_path / "scratch"

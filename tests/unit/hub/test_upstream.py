@@ -14,11 +14,12 @@ from multidict import CIMultiDict
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from databases import new_database
 from lanza.auth import accounts
 from lanza.auth.principal import ANONYMOUS, Principal, Role
 from lanza.auth.records import Account
 from lanza.auth.signing import Signer
-from lanza.database import Base, Database, now
+from lanza.database import now
 from lanza.errors import (
     EntryNotFound,
     Forbidden,
@@ -292,8 +293,7 @@ class Answer:
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
-    database = Database(f"sqlite:///{tmp_path / 'lanza.db'}")
-    Base.metadata.create_all(database.engine)
+    database = new_database(tmp_path)
     (tmp_path / "git").mkdir()
     with database.writing() as session:
         session.add(Account(key="ana", name="ana", kind="user", admin=True, created_at=now()))

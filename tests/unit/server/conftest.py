@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from databases import place
 from fake_platform import FakePlatform
 from hub_app import Server
 from lanza.server.app import application
@@ -17,6 +18,7 @@ from lanza.server.settings import ServerSettings
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     settings = ServerSettings(data=tmp_path / "data", upstream=None)
+    place(settings.data)
     with DataFolder(path=settings.data).held():
         hub = open_hub(settings)
         yield Server(app=application(hub, settings, {"local": FakePlatform()}), hub=hub)
