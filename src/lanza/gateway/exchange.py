@@ -22,8 +22,8 @@ from lanza.gateway.heads import ALWAYS, Headers
 from lanza.gateway.meter import Tally
 from lanza.gateway.metrics import EndpointMetrics
 
-LOOK_AFTER: Final = 0.05
-"""Seconds until a client is watched."""
+LOOK_AFTER: Final = 0.25
+"""Seconds until a client is watched: it takes a task, and a busy replica answers most requests before."""
 LINGER_BYTES: Final = 64 * 2**20
 LINGER_SECONDS: Final = 2.0
 """How much of a body that was refused is read and thrown away, so that its sender gets to see the answer."""
