@@ -1,7 +1,7 @@
 """A server as people start it, with endpoints that do what tests ask of them, and a neighbour among them.
 
-`ODD` is a program that answers well, hangs, talks garbage or floods, by the path that it is asked for. The
-neighbour is an endpoint on the same server that is asked all the time, and that no fault of others may touch.
+`ODD` is a program that answers well, hangs, talks garbage, floods or dies, by the path that it is asked for.
+The neighbour is an endpoint on the same server, asked all the time, that no fault of others may touch.
 """
 
 from __future__ import annotations
@@ -76,6 +76,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         while True:
             self.wfile.write(b"data: " + b"x" * 65536 + b"\n\n")
+
+    def dies(self, given):
+        os.kill(os.getpid(), int(given["by"]))
 
     def prints(self, given):
         def go():

@@ -100,6 +100,11 @@ class World:
             pending = {number: loads.Pending(in_flight=in_flight, held=held)}
             loads.report(session, "w1", pending, {number: self.moment}, self.moment)
 
+    def mark(self, *replicas: str, broke: bool) -> None:
+        """What a worker says of replicas: that they were asked, or broke off an answer."""
+        with self.database.writing() as session:
+            store.note_asked(session, replicas, replicas if broke else (), self.moment)
+
     def look(self) -> Plan:
         plan = self.settler.settle(dict(self.platform.sights))
         self.notices += plan.notices

@@ -81,8 +81,16 @@ class FakePlatform:
         for name in replicas or [it for it in self.running if self.sights[it].phase is Phase.STARTING]:
             self.sights[name] = replace(self.sights[name], phase=Phase.READY, address=f"unix:/run/{name}")
 
-    def end(self, *replicas: str, failed: bool, reason: str = "") -> None:
+    def end(
+        self, *replicas: str, failed: bool, reason: str = "", killed: bool = False, at: float | None = None
+    ) -> None:
         for name in replicas or self.running:
             self.sights[name] = replace(
-                self.sights[name], phase=Phase.GONE, address=None, failed=failed, reason=reason
+                self.sights[name],
+                phase=Phase.GONE,
+                address=None,
+                failed=failed,
+                killed=killed,
+                reason=reason,
+                ended_at=at,
             )

@@ -105,7 +105,7 @@ class FakeConnections:
 class FakeConnection:
     def __init__(self, connections: FakeConnections) -> None:
         self.connections = connections
-        self.given_back = self.aborted = False
+        self.given_back = self.aborted = self.broken = False
         self.parts: deque[Any] = deque()
 
     async def ask(self, request: bytes, *, bodiless: bool = False) -> Answer:
@@ -130,6 +130,7 @@ class FakeConnection:
             return None
         part = self.parts.popleft()
         if isinstance(part, Exception):
+            self.broken = True
             raise part
         if callable(part):
             part = await part()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -123,6 +124,44 @@ def test_a_handler_that_exits_at_a_request_costs_that_request(here: Street) -> N
         assert here.ask("mortal", body={"inputs": "hola"}).status == 200
         assert here.status("mortal")["state"] == "running"
     here.remove("mortal")
+
+
+def test_requests_that_end_their_replicas_fail_no_endpoint(here: Street) -> None:
+    """Each is tried on two at most; what is well is asked again after a pause, and people are told."""
+    here.deploy_odd(
+        "fragile", type="public", deadline=30, compute={"scaling": {"minReplica": 2, "maxReplica": 2}}
+    )
+    wait_until(lambda: here.status("fragile")["readyReplica"] == 2)
+    first = set(here.replicas("fragile"))
+    poison = f"/dies?by={int(signal.SIGSEGV)}"
+    with here.neighbour():
+        answer = here.ask("fragile", poison)
+        assert (answer.status, "2 replicas of ana/fragile ended over this" in said(answer.text)) == (
+            500,
+            True,
+        )
+        assert here.ask("fragile").status == 200
+        assert here.ask("fragile", poison).status == 500
+        wait_until(
+            lambda: here.status("fragile")["message"].startswith("recovering: replicas ended 4 times in")
+        )
+        assert "while it answered: it was ended by SIGSEGV" in here.status("fragile")["message"]
+        assert here.ask("fragile").status == 200
+        assert here.status("fragile")["state"] == "running"
+    assert not first & set(here.replicas("fragile"))
+    here.remove("fragile")
+
+
+def test_what_kills_itself_before_it_is_ready_is_started_again_after_pauses(here: Street) -> None:
+    here.deploy("suicidal", model=program("import os; print('goodbye'); os.kill(os.getpid(), 9)"))
+    with here.neighbour():
+        wait_until(
+            lambda: "before it was ready; it said last:\n    goodbye" in here.status("suicidal")["message"]
+        )
+        time.sleep(4)
+    ended = [it for it in (here.server.data / "ended").rglob("*.log") if "suicidal" in str(it)]
+    assert 1 < len(ended) < 5  # of those begun at once, one after another, the last five would be there
+    here.remove("suicidal")
 
 
 def test_printing_is_bounded(here: Street, odd: str) -> None:

@@ -10,6 +10,11 @@ seen, whatever was done or failed before. A crash anywhere is repaired by the ne
 A revision proves itself by one ready replica. Until then the one before serves on, also for good when the new
 one is given up (`MOST_FAILURES` starts in a row). Old replicas are stopped one by one as new ones become
 ready.
+
+What speaks against a revision is a start: a replica that does not become ready, or ends soon after without
+ever having been asked (`Failures`). One that has served and ends, be it under a request that whoever may call
+can send again, is replaced after a pause that grows (`Falls`), and never makes an endpoint fail. Nor does
+anything while a replica is ready: others that do not start are then no reason to stop it.
 """
 
 from __future__ import annotations
@@ -40,22 +45,56 @@ class SeenReplica:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failures:
-    """How often the wanted revision could not be started, in a row; when last, and why."""
+    """How often the wanted revision could not be started, in a row; when last, and why.
+
+    `killed` of them were ended by a SIGKILL. Those count half, for it may have been an operator's.
+    """
 
     count: int = 0
+    killed: int = 0
     last: float = 0.0
     reason: str = ""
 
     @property
     def given_up(self) -> bool:
-        return self.count >= MOST_FAILURES
+        return 2 * self.count - self.killed >= 2 * MOST_FAILURES
 
     def may_start(self, now: float) -> bool:
-        """Whether the pause after the last failure is over: 1 s, then twice as long each time."""
+        """Whether the pause after the last failure is over."""
+        return _is_rested(self.count, self.last, now)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Falls:
+    """How many replicas that had served have ended by themselves, since all was well: the first of them at
+    `since`, the last at `last` and as `how` says.
+    """
+
+    count: int = 0
+    since: float = 0.0
+    last: float = 0.0
+    how: str = ""
+
+    def may_start(self, now: float) -> bool:
+        """Whether the pause after the last one is over."""
+        return _is_rested(self.count, self.last, now)
+
+    def __str__(self) -> str:
         if not self.count:
-            return True
-        pause = min(2.0 ** (self.count - 1), LONGEST_BACK_OFF)
-        return not self.last <= now < self.last + pause  # a clock that was set back ends the pause
+            return ""
+        if self.count == 1:
+            return f"a replica ended {self.how}"
+        seconds = max(1.0, self.last - self.since)
+        span = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+        return f"replicas ended {self.count} times in {span}, the last one {self.how}"
+
+
+def _is_rested(count: int, last: float, now: float) -> bool:
+    """Whether a pause is over: 1 s after the first time, then twice as long each time."""
+    if not count:
+        return True
+    pause = min(2.0 ** (min(count, 30) - 1), LONGEST_BACK_OFF)
+    return not last <= now < last + pause  # a clock that was set back ends the pause
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +121,7 @@ class Seen:
     `revision` is wanted, `serving` the last that has proven itself. `desired` is the autoscaler's number.
     `idle` is for how many seconds nobody has asked, and nobody waits. `no_room` is why the last start was
     refused by the platform for want of cores or memory, or empty. `passing`: it goes for good, instead of to
-    zero.
+    zero. A replica that is `GONE` has just ended, and whether that was a failure or a fall is not known yet.
     """
 
     intent: Intent
@@ -94,9 +133,15 @@ class Seen:
     idle: float
     money: Money = Money()
     failures: Failures = Failures()
+    falls: Falls = Falls()
     expires: float | None = None
     no_room: str = ""
     passing: bool = False
+
+    def may_start(self, now: float) -> bool:
+        """Whether a replica may be started at all."""
+        judged = all(it.phase is not Phase.GONE for it in self.replicas)
+        return judged and not self.no_room and self.failures.may_start(now) and self.falls.may_start(now)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +173,7 @@ def decide(seen: Seen, now: float) -> Decision:  # noqa: PLR0911 -- one line for
         return _at_rest(seen, State.SCALED_TO_ZERO)
     if _may_rest(seen):
         return _at_rest(seen, State.SCALED_TO_ZERO, intent=Intent.ZERO)
-    if seen.failures.given_up:
+    if seen.failures.given_up and not _ready(seen, seen.revision):
         return _fall_back(seen, now)
     return _run(seen, now)
 
@@ -176,7 +221,7 @@ def _fall_back(seen: Seen, now: float) -> Decision:
     return Decision(
         state=State.UPDATE_FAILED,
         message=said,
-        start=(seen.serving,) * (0 if seen.no_room or not seen.failures.may_start(now) else missing),
+        start=(seen.serving,) * (missing if seen.may_start(now) else 0),
         stop=_ids([*wrong, *_surplus(good, seen.desired)]),
     )
 
@@ -185,7 +230,7 @@ def _run(seen: Seen, now: float) -> Decision:
     live = _live(seen)
     new = [it for it in live if it.revision == seen.revision]
     old = [it for it in live if it.revision != seen.revision]
-    ready = [it for it in new if it.phase is Phase.READY]
+    ready = _ready(seen, seen.revision)
     old_ready = [it for it in old if it.phase is Phase.READY]
     proven = _proven([*ready, *old_ready], seen)
     serving = proven or seen.serving
@@ -197,14 +242,28 @@ def _run(seen: Seen, now: float) -> Decision:
     start = (seen.revision,) * missing
     if old and not ready and serving not in (None, seen.revision):
         start += (serving,) * max(0, seen.desired - len(old))  # an update may take long
-    may = 0 if seen.no_room or not seen.failures.may_start(now) else _most(seen) - len(live) + len(stop)
+    held_back = seen.failures.given_up or not seen.may_start(now)
+    may = 0 if held_back else _most(seen) - len(live) + len(stop)
     return Decision(
         state=_state(seen, new, ready, old_ready),
-        message=seen.no_room if missing and seen.no_room else seen.failures.reason if not ready else "",
+        message=seen.no_room if missing and seen.no_room else _what_is_wrong(seen, serves=bool(ready)),
         proven=proven,
         start=start[: max(0, may)],
         stop=_ids(stop),
     )
+
+
+def _what_is_wrong(seen: Seen, *, serves: bool) -> str:
+    """With replicas of what is wanted; empty when nothing is. `serves`: one of them is ready."""
+    if not serves:
+        return seen.failures.reason or (f"recovering: {seen.falls}" if seen.falls.count else "")
+    if seen.failures.given_up:
+        return f"no further replica starts: {seen.failures.reason}"
+    return str(seen.falls)
+
+
+def _ready(seen: Seen, revision: int) -> list[SeenReplica]:
+    return [it for it in seen.replicas if it.phase is Phase.READY and it.revision == revision]
 
 
 def _proven(ready: Sequence[SeenReplica], seen: Seen) -> int | None:
@@ -233,7 +292,7 @@ def _state(
         return State.RUNNING
     if old_ready:
         return State.UPDATING
-    return State.INITIALIZING if new or seen.failures.count else State.PENDING
+    return State.INITIALIZING if new or seen.failures.count or seen.falls.count else State.PENDING
 
 
 def _unneeded(old: Sequence[SeenReplica], ready: int, serving: int | None, desired: int) -> list[SeenReplica]:

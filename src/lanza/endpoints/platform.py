@@ -80,7 +80,8 @@ class Sight:
     """How a replica is. `address` is `unix:/path` or `http://127.0.0.1:port`, once there is one.
 
     `reason` says why it is gone, with the last lines of its log when it ended by itself; `failed`, whether
-    that speaks against what it runs: it never became ready, or ended by itself. `ended_at` is seconds since
+    that speaks against what it runs: it never became ready, or ended by itself; `killed`, that it was by a
+    SIGKILL before it was ready, of which nobody knows whether it was its own. `ended_at` is seconds since
     1970. `cpu` is the share of its cores that it uses, 0 to 1; memory in bytes. `progress` says what it does
     while it starts: "converting ...".
     """
@@ -90,6 +91,7 @@ class Sight:
     address: str | None = None
     reason: str = ""
     failed: bool = False
+    killed: bool = False
     ended_at: float | None = None
     cpu: float = 0.0
     memory: int = 0

@@ -16,8 +16,10 @@ class Endpoint(Base):
     """One endpoint. `key` is `namespace/name` in lower case.
 
     `intent`, `revision` and `expires_at` are wanted; `state`, `message` and `serving` (the last revision that
-    has proven itself) are seen. `failures` counts the starts of `revision` that failed in a row. `serverless`
-    ones were started by a call and go by themselves.
+    has proven itself) are seen. `failures` counts the starts of `revision` that failed in a row, `killed`
+    those of them that a SIGKILL ended; `falls` replicas of any revision that had served and ended by
+    themselves, the first of them at `fell_since`. `serverless` ones were started by a call and go by
+    themselves.
     """
 
     __tablename__ = "endpoints"
@@ -42,6 +44,11 @@ class Endpoint(Base):
     failures: Mapped[int] = mapped_column(default=0)
     failed_at: Mapped[datetime | None]
     failure: Mapped[str] = mapped_column(default="")
+    killed: Mapped[int] = mapped_column(default=0)
+    falls: Mapped[int] = mapped_column(default=0)
+    fell_since: Mapped[datetime | None]
+    fell_at: Mapped[datetime | None]
+    fall: Mapped[str] = mapped_column(default="")
     proven_at: Mapped[datetime | None]
     woke_at: Mapped[datetime | None]
     last_request_at: Mapped[datetime | None]
@@ -71,7 +78,10 @@ class Revision(Base):
 
 
 class Replica(Base):
-    """A replica that is not yet forgotten. `accounted_at`: up to when its time was charged."""
+    """A replica that is not yet forgotten. `accounted_at`: up to when its time was charged.
+
+    Workers of the gateway say whether it was ever `asked`, and when it `broke` off an answer last.
+    """
 
     __tablename__ = "endpoint_replicas"
 
@@ -85,6 +95,8 @@ class Replica(Base):
     started_at: Mapped[datetime]
     ready_at: Mapped[datetime | None]
     accounted_at: Mapped[datetime]
+    asked: Mapped[bool] = mapped_column(default=False)
+    broke_at: Mapped[datetime | None]
 
 
 class Usage(Base):

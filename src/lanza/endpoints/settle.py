@@ -21,7 +21,7 @@ from lanza.auth import audit
 from lanza.database import Database
 from lanza.endpoints import loads, notices, sightings, store, usage
 from lanza.endpoints.autoscale import Load
-from lanza.endpoints.decide import Decision, Failures, Money, Seen, SeenReplica, decide
+from lanza.endpoints.decide import Decision, Failures, Falls, Money, Seen, SeenReplica, decide
 from lanza.endpoints.looks import Look, Looks
 from lanza.endpoints.memory import Memory
 from lanza.endpoints.orders import order_for
@@ -95,8 +95,9 @@ class Settler:
     ) -> None:
         memory = self._remember(endpoint.id, look.at)
         look.when.move(endpoint, "woke_at", "proven_at", "last_request_at", "failed_at")
+        look.when.move(endpoint, "fell_since", "fell_at")
         for row in before:
-            look.when.move(row, "started_at", "ready_at", "accounted_at")
+            look.when.move(row, "started_at", "ready_at", "accounted_at", "broke_at")
         rows = sightings.note(look.session, look.plan, endpoint, before, look.sights, look.moment)
         if len(rows) < len(before):
             memory.make_room()
@@ -109,7 +110,8 @@ class Settler:
         _stop(look, endpoint, spec, rows, decision)
         if not decision.removed:
             self._start(look, endpoint, decision)
-        look.plan.busy = look.plan.busy or bool(rows or decision.start or endpoint.failures)
+        troubled = bool(endpoint.failures or endpoint.falls)
+        look.plan.busy = look.plan.busy or troubled or bool(rows or decision.start)
 
     def _remember(self, number: int, at: float) -> Memory:
         memory = self._memory.get(number)
@@ -205,13 +207,24 @@ def _seen(
         money=_money(look, endpoint, spec),
         failures=Failures(
             count=endpoint.failures,
-            last=endpoint.failed_at.timestamp() if endpoint.failed_at else 0.0,
+            killed=endpoint.killed,
+            last=_seconds(endpoint.failed_at),
             reason=endpoint.failure,
+        ),
+        falls=Falls(
+            count=endpoint.falls,
+            since=_seconds(endpoint.fell_since),
+            last=_seconds(endpoint.fell_at),
+            how=endpoint.fall,
         ),
         expires=endpoint.expires_at.timestamp() if endpoint.expires_at else None,
         no_room=memory.no_room(look.at),
         passing=endpoint.serverless,
     )
+
+
+def _seconds(moment: datetime | None) -> float:
+    return moment.timestamp() if moment else 0.0
 
 
 def _as_seen(row: Replica) -> SeenReplica:

@@ -6,7 +6,7 @@ change that replicas are made of is a new revision, any other changes the presen
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -86,7 +86,8 @@ def change(session: Session, vault: Vault, endpoint: Endpoint, making: Making, *
         return False
     newest = session.scalar(select(func.max(Revision.number)).where(Revision.endpoint_id == endpoint.id))
     endpoint.revision = (newest or 0) + 1
-    endpoint.failures, endpoint.failed_at, endpoint.failure = 0, None, ""
+    forget_failures(endpoint)
+    forget_falls(endpoint)
     if endpoint.intent == Intent.ZERO.value:
         endpoint.intent = Intent.RUN.value
     if endpoint.intent == Intent.RUN.value:
@@ -241,7 +242,8 @@ def resume(session: Session, endpoint: Endpoint) -> None:
     ):
         raise BadRequest(f"{endpoint.key} is already running, or about to.")
     endpoint.intent, endpoint.state, endpoint.message = Intent.RUN.value, State.PENDING.value, ""
-    endpoint.failures, endpoint.failed_at, endpoint.failure = 0, None, ""
+    forget_failures(endpoint)
+    forget_falls(endpoint)
     endpoint.woke_at = endpoint.updated_at = now()
 
 
@@ -279,6 +281,23 @@ def check_leaving(session: Session, account: Account) -> None:
         )
     if left:
         raise Conflict(f"the last endpoints of {account.name} are ending: try again in a moment.")
+
+
+def forget_failures(endpoint: Endpoint) -> None:
+    """Its starts work, or are to be tried anew."""
+    endpoint.failures, endpoint.failed_at, endpoint.failure, endpoint.killed = 0, None, "", 0
+
+
+def forget_falls(endpoint: Endpoint) -> None:
+    """Its replicas are well."""
+    endpoint.falls, endpoint.fell_since, endpoint.fell_at, endpoint.fall = 0, None, None, ""
+
+
+def note_asked(session: Session, asked: Collection[str], broke: Collection[str], moment: datetime) -> None:
+    """Replicas that requests were given to, and those that broke off an answer. Some may be gone."""
+    for names, what in ((asked, {"asked": True}), (broke, {"asked": True, "broke_at": moment})):
+        if names:
+            session.execute(update(Replica).where(Replica.id.in_(sorted(names))).values(**what))
 
 
 def wake(session: Session, endpoint_id: int, moment: datetime) -> bool:

@@ -140,6 +140,11 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     @property
+    def broken(self) -> bool:
+        """Whether the other end has broken off the last answer."""
+        return self._failure is not None
+
+    @property
     def complete(self) -> bool:
         """Whether the last answer has come to its end."""
         return self._complete

@@ -2,7 +2,8 @@
 
 The model: the replica with the fewest requests is asked; of equals, each in turn. One that has failed is left
 alone for a moment, longer each time, until it answers or is no longer listed: the control plane finds out in
-its own time whether it is dead.
+its own time whether it is dead. Requests under which a replica has died are suspects, and tried one after
+another, so that the one that ends replicas is told from those that were beside it.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ Connect = Callable[[str], Connections]
 
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
+LONGEST_TURN: Final = 1.0
+"""Seconds that a suspect is alone among suspects."""
 
 
 class Member:
-    """One replica. `in_flight` are requests of this process."""
+    """One replica. `in_flight` are requests of this process, `asked` whether there ever was one."""
 
-    __slots__ = ("_pause", "avoided_until", "connections", "in_flight", "place")
+    __slots__ = ("_pause", "asked", "avoided_until", "connections", "in_flight", "place")
 
     def __init__(self, place: Place, connections: Connections) -> None:
         self.place = place
         self.connections = connections
         self.in_flight = 0
+        self.asked = False
         self.avoided_until = 0.0
         self._pause = 0.0
 
@@ -44,6 +48,22 @@ class Member:
             self._pause = self.avoided_until = 0.0
 
 
+class Turn:
+    """A suspect's turn: nobody else's begins before it is over."""
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock: asyncio.Lock | None = lock
+
+    def begin(self) -> None:
+        """It is given to a replica now. One that does no harm for a while keeps nobody waiting."""
+        asyncio.get_running_loop().call_later(LONGEST_TURN, self.end)
+
+    def end(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+
 class Fleet:
     """The replicas of one endpoint."""
 
@@ -51,6 +71,7 @@ class Fleet:
         self._connect = connect
         self._places: tuple[Place, ...] = ()
         self._turn = 0
+        self._suspects = asyncio.Lock()
         self.members: list[Member] = []
 
     def follow(self, places: tuple[Place, ...]) -> None:
@@ -75,6 +96,11 @@ class Fleet:
             if member.avoided_until <= now and (best is None or member.in_flight < best.in_flight):
                 best = member
         return best
+
+    async def turn(self) -> Turn:
+        """Of a suspect, when it comes."""
+        await self._suspects.acquire()
+        return Turn(self._suspects)
 
     @property
     def next_try(self) -> float:

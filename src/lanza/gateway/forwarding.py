@@ -2,23 +2,24 @@
 
 The model: nothing of an answer reaches the client before it is known that it will not be needed to ask
 somebody else: answers up to `REPLAYED` bytes are whole first. A replica that is not there, ends in the
-middle, talks no HTTP, or says 503, was not the one; the next is asked, and waited for until the deadline. Of
-a request that ends one replica after another it is thought that it is what ends them.
+middle, talks no HTTP, or says 503, was not the one; the next is asked, and waited for until the deadline. A
+request that ended two replicas is thought to be what ends them. So that none is blamed for its neighbour,
+those under which one has died are tried one at a time.
 What was begun to be passed on, in either direction, is not tried again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 
-from lanza.endpoints.decide import MOST_FAILURES
 from lanza.errors import BadRequest, DeadlineExceeded, EngineFailed, Unavailable
 from lanza.gateway.addresses import Address
 from lanza.gateway.asking import Asking
 from lanza.gateway.connection import Answer, Broken, Connection
 from lanza.gateway.exchange import Exchange
-from lanza.gateway.fleet import Fleets, Member, now
+from lanza.gateway.fleet import Fleets, Member, Turn, now
 from lanza.gateway.holding import Holding, TooLong
 from lanza.gateway.meter import Tally
 from lanza.gateway.passing import pass_on, stream
@@ -27,9 +28,9 @@ from lanza.gateway.targets import Target
 
 log = logging.getLogger("lanza.gateway")
 
-MOST_DEATHS: Final = MOST_FAILURES - 1
-"""Replicas that may die over one request, before it is thought to be what kills them: so few that no single
-request makes the control plane give up a revision."""
+MOST_DEATHS: Final = 2
+"""Replicas that may die over one request, before it is thought to be what kills them: one may have died by
+chance, or of another request."""
 RESTARTING: Final = b'"engine_restarting"'
 """In a refusal of our own replicas: its handler, a process of its own, has died over the request."""
 
@@ -80,23 +81,42 @@ class _Forwarding:
 
     async def serve(self) -> Answer | None:
         while True:
-            member = self._forwarder.fleets.of(self._target).pick(now())
-            if member is None:
-                member = await self._held()
-                if member is None:
-                    return self._refusal
-            if not self._asking.deadline:
-                self._asking.deadline = now() + self._target.deadline
-            member.in_flight += 1
-            self._tally.in_flight += 1
-            try:
-                done, answer = await self._attempt(member)
-            finally:
-                member.in_flight -= 1
-                self._tally.in_flight -= 1
+            done, answer = await (self._try_alone() if self._deaths else self._try())
             if done:
                 return answer
             self._forwarder.retries += 1
+
+    async def _try_alone(self) -> tuple[bool, Answer | None]:
+        """A replica has died under it: try it when no other suspect is tried."""
+        try:
+            async with asyncio.timeout_at(self._asking.deadline):
+                turn = await self._forwarder.fleets.of(self._target).turn()
+        except TimeoutError:
+            return True, await self._last_word(self._asking.late(self._target))
+        try:
+            return await self._try(turn)
+        finally:
+            turn.end()
+
+    async def _try(self, turn: Turn | None = None) -> tuple[bool, Answer | None]:
+        """Ask whoever is ready, or will be. Whether that settled it."""
+        member = self._forwarder.fleets.of(self._target).pick(now()) or await self._held()
+        if member is None:
+            return True, self._refusal
+        if not self._asking.deadline:
+            self._asking.deadline = now() + self._target.deadline
+        if not member.asked:
+            member.asked = True
+            self._tally.marks.asked.add(member.place.id)
+        if turn is not None:
+            turn.begin()
+        member.in_flight += 1
+        self._tally.in_flight += 1
+        try:
+            return await self._attempt(member)
+        finally:
+            member.in_flight -= 1
+            self._tally.in_flight -= 1
 
     async def _held(self) -> Member | None:
         """A replica that becomes ready; None when the last one's refusal was passed on instead."""
@@ -107,12 +127,10 @@ class _Forwarding:
         try:
             self._target, member = await self._forwarder.holding.member(self._target, until=until)
         except TooLong as error:
-            if self._refusal is not None:
-                await pass_on(self._exchange, self._refusal)
-                return None
-            if tried:
-                raise self._asking.late(self._target) from None
-            raise _not_ready(error.target) from None
+            if not tried:
+                raise _not_ready(error.target) from None
+            await self._last_word(self._asking.late(self._target))
+            return None
         finally:
             self._tally.held -= 1
         if cold:
@@ -126,16 +144,15 @@ class _Forwarding:
         except Broken as error:
             self._failed(member, error)
             return False, None
-        except DeadlineExceeded:
-            if self._refusal is None:
-                raise
-            await pass_on(self._exchange, self._refusal)  # which says more than that it took long
-            return True, self._refusal
+        except DeadlineExceeded as error:
+            return True, await self._last_word(error)
         if not answer.whole:
             member.answered()
             try:
                 await self._stream(connection, answer)
             finally:
+                if connection.broken:
+                    self._tally.marks.broke.add(member.place.id)
                 member.connections.give_back(connection)
             return True, None
         member.connections.give_back(connection)
@@ -148,6 +165,13 @@ class _Forwarding:
         member.answered()
         await pass_on(self._exchange, answer)
         return True, answer
+
+    async def _last_word(self, late: DeadlineExceeded) -> Answer:
+        """Time is over: the last refusal is passed on, which says more than that it took long."""
+        if self._refusal is None:
+            raise late
+        await pass_on(self._exchange, self._refusal)
+        return self._refusal
 
     async def _stream(self, connection: Connection, answer: Answer) -> None:
         await stream(
@@ -167,6 +191,8 @@ class _Forwarding:
         """Note it. Raises when nobody else is to be asked."""
         exchange, target = self._exchange, self._target
         member.failed(now())
+        if error.reached:
+            self._tally.marks.broke.add(member.place.id)
         log.warning(
             "request %s: %s of %s: %s", exchange.request_id.decode(), member.place.id, target.label, error
         )

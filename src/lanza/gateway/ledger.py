@@ -82,7 +82,9 @@ class Ledger:
 def _write(session: Session, worker: str, batch: Batch) -> None:
     usage.add(session, batch.used)
     _add_points(session, batch.minutes)
-    loads.report(session, worker, batch.pending, batch.last_requests, datetime.now(UTC))
+    moment = datetime.now(UTC)
+    loads.report(session, worker, batch.pending, batch.last_requests, moment)
+    store.note_asked(session, batch.marks.asked, batch.marks.broke, moment)
 
 
 def _add_points(session: Session, minutes: Sequence[Minute]) -> None:

@@ -39,13 +39,38 @@ class Sums:
 
 
 @dataclass(slots=True)
+class Marks:
+    """What is to be known of replicas when they end, by their ids: those that were given a first request, and
+    those that broke off an answer.
+    """
+
+    asked: set[str] = field(default_factory=set)
+    broke: set[str] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.asked or self.broke)
+
+    def add(self, other: Marks) -> None:
+        self.asked |= other.asked
+        self.broke |= other.broke
+
+    def take(self) -> Marks:
+        taken = Marks(asked=set(self.asked), broke=set(self.broke))
+        self.asked.clear()
+        self.broke.clear()
+        return taken
+
+
+@dataclass(slots=True)
 class Tally:
     """Of one endpoint, in this process. `open` requests are anywhere between its first byte and its last;
     `in_flight` of them are with a replica, `held` wait for one. `sums` are by minute since 1970 and token.
+    `marks` are all endpoints' together.
     """
 
     endpoint_id: int
     label: str
+    marks: Marks = field(default_factory=Marks)
     open: int = 0
     in_flight: int = 0
     held: int = 0
@@ -86,11 +111,12 @@ class Batch:
     minutes: list[Minute]
     pending: dict[int, Pending]
     last_requests: dict[int, datetime]
+    marks: Marks
     taken: list[tuple[Tally, dict[tuple[int, str], Sums], float]]
 
     @property
     def empty(self) -> bool:
-        return not (self.used or self.pending or self.last_requests)
+        return not (self.used or self.pending or self.last_requests or self.marks)
 
 
 class Meter:
@@ -99,17 +125,19 @@ class Meter:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self._tallies: dict[int, Tally] = {}
+        self._marks = Marks()
 
     def of(self, target: Target) -> Tally:
         tally = self._tallies.get(target.id)
         if tally is None:
-            tally = self._tallies[target.id] = Tally(target.id, target.label)
+            tally = self._tallies[target.id] = Tally(target.id, target.label, self._marks)
         tally.ready = len(target.places)
         return tally
 
     def take(self) -> Batch:
         """All that was counted since the last time, and what is under way."""
-        batch = Batch(used=[], minutes=[], pending={}, last_requests={}, taken=[])
+        marks = self._marks.take()
+        batch = Batch(used=[], minutes=[], pending={}, last_requests={}, marks=marks, taken=[])
         for tally in list(self._tallies.values()):
             sums, tally.sums = tally.sums, {}
             asked, tally.last_request = tally.last_request, 0.0
@@ -127,6 +155,7 @@ class Meter:
 
     def put_back(self, batch: Batch) -> None:
         """What could not be written is written with what comes."""
+        self._marks.add(batch.marks)
         for tally, sums, asked in batch.taken:
             present = self._tallies.setdefault(tally.endpoint_id, tally)
             present.last_request = max(present.last_request, asked)

@@ -15,6 +15,7 @@ from lanza.endpoints.decide import (
     MOST_FAILURES,
     Decision,
     Failures,
+    Falls,
     Money,
     Seen,
     SeenReplica,
@@ -58,8 +59,15 @@ def sights(draw: st.DrawFn) -> Seen:
         money=draw(st.sampled_from([Money(), Money(spent=0.9, budget=1.0), Money(spent=1.0, budget=1.0)])),
         failures=Failures(
             count=draw(st.integers(0, MOST_FAILURES + 1)),
+            killed=draw(st.sampled_from([0, 1])),
             last=draw(st.sampled_from([0.0, NOW, NOW + 100])),
             reason="it raises",
+        ),
+        falls=Falls(
+            count=draw(st.integers(0, 100)),
+            since=NOW - 600,
+            last=draw(st.sampled_from([0.0, NOW - 20, NOW, NOW + 100])),
+            how="while it answered: it was ended by SIGSEGV",
         ),
         expires=draw(st.sampled_from([None, NOW - 1, NOW, NOW + 1])),
         no_room=draw(st.sampled_from(["", "the machine is full"])),
@@ -105,11 +113,44 @@ def test_nothing_is_started_for_what_is_not_to_run(seen: Seen) -> None:
 @given(sights())
 def test_what_is_started_is_wanted_or_serves(seen: Seen) -> None:
     decision = decide(seen, NOW)
-    assert {*decision.start} <= {seen.revision, seen.serving}
+    assert {*decision.start} <= {seen.revision, seen.serving, decision.proven}
     if seen.failures.given_up:
         assert seen.revision not in decision.start
-    if seen.no_room or not seen.failures.may_start(NOW):
+    if seen.no_room or not seen.failures.may_start(NOW) or not seen.falls.may_start(NOW):
         assert decision.start == ()
+    if any(it.phase is Phase.GONE for it in seen.replicas):  # its end is not judged yet
+        assert decision.start == ()
+
+
+@given(sights())
+def test_falls_fail_nothing_and_stop_nothing(seen: Seen) -> None:
+    """Whatever callers do to replicas: an endpoint is what it were without, but for starts that wait."""
+    decision = decide(seen, NOW)
+    without = decide(replace(seen, falls=Falls()), NOW)
+    assert (decision.intent, decision.proven, decision.removed) == (
+        without.intent,
+        without.proven,
+        without.removed,
+    )
+    assert decision.stop == without.stop
+    assert decision.start in ((), without.start)
+    if decision.state is not without.state:
+        assert (without.state, decision.state) == (State.PENDING, State.INITIALIZING)
+
+
+@given(sights())
+def test_what_is_ready_is_never_stopped_for_others_that_do_not_start(seen: Seen) -> None:
+    ready = [it for it in seen.replicas if it.phase is Phase.READY and it.revision == seen.revision]
+    if ready:
+        decision = decide(seen, NOW)
+        assert decision.state not in (State.FAILED, State.UPDATE_FAILED)
+
+
+@given(sights())
+def test_trouble_is_said(seen: Seen) -> None:
+    decision = decide(seen, NOW)
+    if decision.state in (State.RUNNING, State.INITIALIZING) and seen.falls.count:
+        assert decision.message
 
 
 @given(sights())
@@ -315,6 +356,31 @@ def test_a_start_waits_after_a_failure_but_not_for_long(count: int, last: int, l
         assert may
     if count and later == 0:
         assert not may
+
+
+@given(st.integers(0, 10**6), st.integers(0, 2**31), st.integers(-(10**6), 10**6))
+def test_a_start_waits_after_a_fall_but_not_for_long(count: int, last: int, later: int) -> None:
+    may = Falls(count=count, last=last).may_start(last + later)
+    if later < 0 or later >= LONGEST_BACK_OFF or not count:
+        assert may
+    if count and later == 0:
+        assert not may
+
+
+def test_kills_before_it_is_ready_count_half() -> None:
+    counts = range(3 * MOST_FAILURES)
+    assert [it for it in counts if Failures(count=it).given_up] == [*counts[MOST_FAILURES:]]
+    assert [it for it in counts if Failures(count=it, killed=it).given_up] == [*counts[2 * MOST_FAILURES :]]
+
+
+def test_falls_in_words() -> None:
+    how = "while it answered: the system killed it"
+    assert str(Falls()) == ""
+    assert str(Falls(count=1, since=NOW, last=NOW, how=how)) == f"a replica ended {how}"
+    few = Falls(count=2, since=NOW - 20, last=NOW, how=how)
+    assert str(few) == f"replicas ended 2 times in 20 s, the last one {how}"
+    many = Falls(count=4, since=NOW - 600, last=NOW, how=how)
+    assert str(many) == f"replicas ended 4 times in 10 min, the last one {how}"
 
 
 @given(st.integers(1, 10), st.floats(0, 40))

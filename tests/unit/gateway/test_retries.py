@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from databases import new_database
 from gateways import GatewayWorld, Reply, Request, dying, echo, saying
-from lanza.endpoints.decide import MOST_FAILURES
 from lanza.endpoints.records import Replica
 from lanza.gateway.connection import Broken
 from lanza.gateway.forwarding import MOST_DEATHS
@@ -49,7 +48,9 @@ def test_the_only_replica_is_asked_again_after_a_moment(world: GatewayWorld) -> 
     async def recovering(request: Request) -> Reply:
         nonlocal tries
         tries += 1
-        return await dying()(request) if tries < 3 else await echo(request)
+        if tries < 3:
+            return await dying("nobody listens", reached=False)(request)
+        return await echo(request)
 
     world.behave(recovering)
     assert world.ask().status == 200
@@ -108,7 +109,85 @@ def test_a_request_that_ends_one_replica_after_another_is_given_up(
     got = world.ask()
     assert got.status == 500
     assert "may be what ends them" in got.error
-    assert len(world.network.asked) == MOST_DEATHS < MOST_FAILURES
+    assert len(world.network.asked) == MOST_DEATHS == 2
+
+
+async def dies_of_poison(request: Request) -> Reply:
+    """A replica that ends, and whatever is under way there with it."""
+    dead = getattr(dies_of_poison, "dead", None)
+    assert isinstance(dead, asyncio.Event)
+    if request.body == b"poison":
+        await asyncio.sleep(0.01)
+        dead.set()
+        dies_of_poison.dead = asyncio.Event()  # type: ignore[attr-defined]  # the next one lives
+        raise Broken("it ended without an answer")
+    ended = asyncio.create_task(dead.wait())
+    done, _ = await asyncio.wait({ended}, timeout=0.02)
+    ended.cancel()
+    if done:
+        raise Broken("it ended without an answer")
+    return await echo(request)
+
+
+def test_those_beside_a_request_that_ends_replicas_are_answered(
+    world: GatewayWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lanza.gateway.fleet.LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr("lanza.gateway.fleet.FIRST_PAUSE", 0.001)
+    world.endpoint(type="public", replicas=0)
+    world.behave(dies_of_poison)
+
+    async def together() -> list[int]:
+        dies_of_poison.dead = asyncio.Event()  # type: ignore[attr-defined]
+        async with world.running():
+            bodies = [b"good", b"poison", *[b"good"] * 6]
+            return [it.status for it in await asyncio.gather(*(world.call(body=body) for body in bodies))]
+
+    assert asyncio.run(together()) == [200, 500, *[200] * 6]
+
+
+def test_a_suspect_that_takes_long_keeps_others_waiting_only_for_a_while(
+    world: GatewayWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lanza.gateway.fleet.LONGEST_TURN", 0.01)
+    world.endpoint(type="public", replicas=0)
+    met: set[bytes] = set()
+    all_there = asyncio.Event()
+
+    async def slow(request: Request) -> Reply:
+        if request.body not in met:
+            met.add(request.body)
+            raise Broken("it ended without an answer")
+        met.discard(request.body)
+        if not met:
+            all_there.set()
+        await all_there.wait()  # the first is answered only when the last is under way too
+        return await echo(request)
+
+    world.behave(slow)
+
+    async def together() -> list[int]:
+        async with world.running():
+            calls = (world.call(body=b"%d" % number) for number in range(4))
+            return [it.status for it in await asyncio.gather(*calls)]
+
+    assert asyncio.run(together()) == [200] * 4
+
+
+def test_what_replicas_were_asked_is_written_for_who_judges_their_end(world: GatewayWorld) -> None:
+    world.endpoint(type="public", replicas=0)
+    world.behave(dying("nobody listens", reached=False), dying(), echo, echo)
+
+    async def some() -> list[int]:
+        async with world.running():
+            return [(await world.call()).status for _ in range(2)]
+
+    assert asyncio.run(some()) == [200, 200]
+    with world.database.reading() as session:
+        marks = [(it.asked, it.broke_at is not None) for it in session.query(Replica).order_by(Replica.id)]
+    asked = {(f"unix:/run/{name}") for name in world.network.asked}
+    assert marks.count((True, True)) == 1
+    assert (False, False) in marks or len(asked) == 3
 
 
 def test_a_handler_that_dies_of_a_request_is_not_made_to_die_again_and_again(

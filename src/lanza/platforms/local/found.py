@@ -81,6 +81,7 @@ def sight(folder: RunFolder, state: State) -> Sight:
         address=state.address,
         reason=state.reason,
         failed=state.failed,
+        killed=state.killed,
         ended_at=state.ended_at,
         cpu=state.cpu,
         memory=state.memory,

@@ -41,6 +41,7 @@ class State:
     address: str | None = None
     reason: str = ""
     failed: bool = False
+    killed: bool = False
     ended_at: float | None = None
     cpu: float = 0.0
     memory: int = 0

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from lanza.platforms.local.keeper.answers import Answers, known, remember
-from lanza.platforms.local.keeper.ending import LONGEST, by_itself, exit_status, size, with_last_lines
+from lanza.platforms.local.keeper.ending import (
+    LONGEST,
+    by_itself,
+    exit_status,
+    size,
+    while_prepared,
+    with_last_lines,
+)
 from lanza.platforms.local.keeper.probe import EVERY, EVERY_STARTING, Health, judge
 from lanza.platforms.local.keeper.processes import PAGE, Process, below, parse, used
 
@@ -93,13 +100,26 @@ def test_exit_status(status: int, wrapped: bool, code: int) -> None:
         (1, False, False, "it ended with status 1 before it was ready", True),
         (-signal.SIGSEGV, True, False, "it was ended by SIGSEGV", True),
         (-63, True, False, "it was ended by signal 63", True),
-        (-signal.SIGKILL, False, False, "somebody killed it (SIGKILL)", False),
+        (-signal.SIGKILL, True, False, "somebody killed it (SIGKILL)", False),
+        (-signal.SIGKILL, False, False, "it was killed (SIGKILL) before it was ready", True),
         (-signal.SIGKILL, True, True, "the system killed it, for this machine has run out of memory", True),
     ],
 )
 def test_an_end_by_itself(code: int, ready: bool, starved: bool, reason: str, failed: bool) -> None:
     ended = by_itself(code, ready=ready, starved=starved)
     assert (ended.reason, ended.failed) == (reason, failed)
+    assert ended.killed == (code == -signal.SIGKILL and not ready and not starved)
+
+
+def test_a_job_that_is_killed_is_not_begun_again_without_a_pause() -> None:
+    ended = while_prepared(-signal.SIGKILL, starved=False)
+    assert (ended.reason, ended.failed, ended.killed) == (
+        "while it was prepared, it was killed (SIGKILL)",
+        True,
+        True,
+    )
+    ended = while_prepared(1, starved=False)
+    assert (ended.reason, ended.killed) == ("while it was prepared, it ended with status 1", False)
 
 
 def test_a_reason_quotes_the_newest_lines_that_find_room() -> None:

@@ -7,20 +7,22 @@ import signal
 from collections.abc import Sequence
 from typing import Final
 
+_EARLY: Final = " before it was ready"
 LONGEST: Final = 2000
 """Characters of the last lines that a reason quotes."""
 
 
 class Ended(Exception):
-    """The replica is to be over, and why. `failed` as `Sight` has it.
+    """The replica is to be over, and why. `failed` and `killed` as `Sight` has them.
 
     Then its last lines are quoted, unless the reason is `plain`, and they would add nothing to it.
     """
 
-    def __init__(self, reason: str, *, failed: bool, plain: bool = False) -> None:
+    def __init__(self, reason: str, *, failed: bool, killed: bool = False, plain: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.failed = failed
+        self.killed = killed
         self.quotes = failed and not plain
 
 
@@ -31,13 +33,26 @@ def exit_status(status: int, *, wrapped: bool) -> int:
 
 
 def by_itself(code: int, *, ready: bool, starved: bool) -> Ended:
-    """The end of a process that nobody here has asked for. `starved`: the system was out of memory."""
-    if code == -signal.SIGKILL and not starved:
+    """The end of a process that nobody here has asked for. `starved`: the system was out of memory.
+
+    A SIGKILL may be an operator's, or its own: nothing tells them apart. One that was ready is believed to
+    have been well; one that never was is not, or it would be started again and again without a pause.
+    """
+    if code == -signal.SIGKILL and starved:
+        return Ended("the system killed it, for this machine has run out of memory", failed=True)
+    if code == -signal.SIGKILL and ready:
         return Ended("somebody killed it (SIGKILL)", failed=False)
     if code == -signal.SIGKILL:
-        return Ended("the system killed it, for this machine has run out of memory", failed=True)
+        return Ended(f"it was killed (SIGKILL){_EARLY}", failed=True, killed=True)
     how = f"ended with status {code}" if code >= 0 else f"was ended by {_name(-code)}"
-    return Ended(f"it {how}" if ready else f"it {how} before it was ready", failed=True)
+    return Ended(f"it {how}" if ready else f"it {how}{_EARLY}", failed=True)
+
+
+def while_prepared(code: int, *, starved: bool) -> Ended:
+    """The end of the job before a first start, without a word of its own."""
+    ended = by_itself(code, ready=False, starved=starved)
+    reason = ended.reason.removesuffix(_EARLY)
+    return Ended(f"while it was prepared, {reason}", failed=True, killed=ended.killed)
 
 
 def with_last_lines(reason: str, lines: Sequence[str]) -> str:

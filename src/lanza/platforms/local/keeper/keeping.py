@@ -23,7 +23,14 @@ from lanza.platforms.local.keeper.answers import Answers, known, remember
 from lanza.platforms.local.keeper.child import Child, read, reap
 from lanza.platforms.local.keeper.clearing import end_all_below
 from lanza.platforms.local.keeper.disk import Disk, DiskFull
-from lanza.platforms.local.keeper.ending import Ended, by_itself, exit_status, size, with_last_lines
+from lanza.platforms.local.keeper.ending import (
+    Ended,
+    by_itself,
+    exit_status,
+    size,
+    while_prepared,
+    with_last_lines,
+)
 from lanza.platforms.local.keeper.events import Signals, wait
 from lanza.platforms.local.keeper.launch import Launch, of_job, of_program, of_replica
 from lanza.platforms.local.keeper.log import Log
@@ -81,7 +88,13 @@ class Keeper:
         reason = with_last_lines(outcome.reason, self._log.last) if outcome.quotes else outcome.reason
         self._log.say(f"lanza: {outcome.reason}")
         self._log.close()
-        self._state = State(phase=GONE, reason=reason, failed=outcome.failed, ended_at=time.time())
+        self._state = State(
+            phase=GONE,
+            reason=reason,
+            failed=outcome.failed,
+            killed=outcome.killed,
+            ended_at=time.time(),
+        )
         self._tell()
 
     # The job before a first start
@@ -117,8 +130,7 @@ class Keeper:
         if answers.error:
             raise Ended(answers.error, failed=True, plain=True)
         if answers.prepared is None:
-            ended = by_itself(code, ready=True, starved=self._is_starved())
-            raise Ended(f"while it was prepared, {ended.reason}", failed=ended.failed)
+            raise while_prepared(code, starved=self._is_starved())
         self._child = self._usage = self._answers = None
         self._state = self._state.but(progress="")
         remember(Path(job.result), answers.prepared)
