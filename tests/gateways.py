@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from prometheus_client import CollectorRegistry, generate_latest
+
 from auth_app import Clock
 from fake_platform import SMALL
 from lanza.auth import accounts, tokens
@@ -192,6 +194,12 @@ class GatewayWorld:
     sockets: bool = False
     on_part: Any = None
     gateway: Gateway = field(init=False)
+    registry: CollectorRegistry = field(init=False)
+
+    @property
+    def metrics(self) -> str:
+        """What the gateway has counted, as Prometheus reads it."""
+        return generate_latest(self.registry).decode()
 
     # What is there
 
@@ -264,12 +272,14 @@ class GatewayWorld:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Gateway]:
+        self.registry = CollectorRegistry()
         self.gateway = Gateway(
             behind,
             database=self.database,
             authenticator=Authenticator(self.database, clock=self.clock),
             settings=self.settings,
             nudge=lambda: self.nudges.append(None),
+            registry=self.registry,
             serverless=self.serverless,
             connect=None if self.sockets else self._connect,
         )

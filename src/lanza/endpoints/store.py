@@ -204,6 +204,16 @@ def replicas(session: Session, endpoint: Endpoint) -> Sequence[Replica]:
     return session.scalars(of.order_by(Replica.started_at, Replica.id)).all()
 
 
+def count_replicas(session: Session) -> dict[tuple[str, str], int]:
+    """Replicas by their endpoint, `namespace/name`, and phase."""
+    rows = session.execute(
+        select(Endpoint.namespace, Endpoint.name, Replica.phase, func.count())
+        .join(Endpoint, Endpoint.id == Replica.endpoint_id)
+        .group_by(Endpoint.namespace, Endpoint.name, Replica.phase)
+    )
+    return {(f"{namespace}/{name}", phase): number for namespace, name, phase, number in rows}
+
+
 def spec_of(revision: Revision) -> EndpointSpec:
     return msgspec.convert(revision.spec, EndpointSpec)
 

@@ -42,7 +42,6 @@ class Forwarder:
         self.fleets = fleets
         self.holding = holding
         self.settings = settings
-        self.retries = 0
 
     async def serve(
         self, exchange: Exchange, target: Target, address: Address, tally: Tally
@@ -76,6 +75,8 @@ class _Forwarding:
         self._address = address
         self._tally = tally
         self._asking = Asking(exchange, address)
+        assert exchange.metrics is not None
+        self._metrics = exchange.metrics
         self._deaths = 0
         self._refusal: Answer | None = None
 
@@ -84,7 +85,7 @@ class _Forwarding:
             done, answer = await (self._try_alone() if self._deaths else self._try())
             if done:
                 return answer
-            self._forwarder.retries += 1
+            self._metrics.retries.inc()
 
     async def _try_alone(self) -> tuple[bool, Answer | None]:
         """A replica has died under it: try it when no other suspect is tried."""
@@ -112,11 +113,13 @@ class _Forwarding:
             turn.begin()
         member.in_flight += 1
         self._tally.in_flight += 1
+        self._metrics.in_flight.inc()
         try:
             return await self._attempt(member)
         finally:
             member.in_flight -= 1
             self._tally.in_flight -= 1
+            self._metrics.in_flight.dec()
 
     async def _held(self) -> Member | None:
         """A replica that becomes ready; None when the last one's refusal was passed on instead."""
@@ -124,6 +127,7 @@ class _Forwarding:
         cold = not tried and not self._target.places
         until = self._asking.deadline or now() + self._forwarder.patience(self._exchange, self._target)
         self._tally.held += 1
+        self._metrics.held.inc()
         try:
             self._target, member = await self._forwarder.holding.member(self._target, until=until)
         except TooLong as error:
@@ -133,6 +137,7 @@ class _Forwarding:
             return None
         finally:
             self._tally.held -= 1
+            self._metrics.held.dec()
         if cold:
             self._exchange.cold = now() - began
         return member

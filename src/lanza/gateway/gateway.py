@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from prometheus_client import CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
 
 from lanza.database import Database
@@ -54,7 +55,8 @@ class Gateway:
     """`app` gets what is not for endpoints. Call `start` and `close` on its event loop.
 
     `nudge` tells the control plane that an endpoint was woken. `trust` takes client and scheme from a proxy
-    that is believed, and changes the scope. `connect` is how replicas are reached, if not by sockets.
+    that is believed, and changes the scope. What is counted is in `registry`. `connect` is how replicas are
+    reached, if not by sockets.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Gateway:
         authenticator: Authenticator,
         settings: GatewaySettings,
         nudge: Callable[[], None],
+        registry: CollectorRegistry,
         serverless: Serverless | None = None,
         trust: Callable[[Scope], None] | None = None,
         connect: Connect | None = None,
@@ -83,12 +86,7 @@ class Gateway:
         self._cache = ResponseCache(most_bytes=settings.cache_bytes)
         self._budget = Budget(settings.bodies_bytes)
         self._meter = Meter()
-        self._open = 0
-        self.metrics = Metrics(
-            held=lambda: self._holding.held,
-            in_flight=lambda: self._open,
-            retries=lambda: self._forwarder.retries,
-        )
+        self.metrics = Metrics(registry)
         callers = Callers(authenticator, self._ledger, internal=settings.internal)
         self._routes = Routes(
             table=self.table,
@@ -141,7 +139,6 @@ class Gateway:
         if self._trust is not None:
             self._trust(scope)
         exchange = Exchange(scope, receive, send, budget=self._budget, patience=self._settings.client_timeout)
-        self._open += 1
         try:
             await self._answer(exchange, address)
         except LanzaError as error:
@@ -164,7 +161,6 @@ class Gateway:
             await self._refuse(exchange, address, EngineFailed(text))
         finally:
             exchange.close()
-            self._open -= 1
             self._count(exchange)
 
     async def _refuse(self, exchange: Exchange, address: Address, error: LanzaError) -> None:

@@ -1,4 +1,4 @@
-"""What the gateway counts, in Prometheus' terms, in a registry of its own.
+"""What the gateway counts, in Prometheus' terms.
 
 Endpoints are labels, so their number is bounded: those beyond `MOST` are counted together as "other".
 Requests that named no endpoint which exists are counted under "none".
@@ -6,11 +6,9 @@ Requests that named no endpoint which exists are counted under "none".
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 MOST: Final = 1000
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -26,6 +24,9 @@ class EndpointMetrics:
         "cached",
         "cold",
         "first_byte",
+        "held",
+        "in_flight",
+        "retries",
         "seconds",
         "statuses",
         "tokens_in",
@@ -39,6 +40,9 @@ class EndpointMetrics:
         self.first_byte = metrics.first_byte.labels(name)
         self.cold = metrics.cold.labels(name)
         self.cached = metrics.cached.labels(name)
+        self.held = metrics.held.labels(name)
+        self.in_flight = metrics.in_flight.labels(name)
+        self.retries = metrics.retries.labels(name)
         self.tokens_in = metrics.tokens.labels(name, "in")
         self.tokens_out = metrics.tokens.labels(name, "out")
 
@@ -54,14 +58,9 @@ class EndpointMetrics:
 
 
 class Metrics:
-    """`held`, `in_flight` and `retries` tell what is so when they are asked."""
+    """Of one process, in `registry`. Belongs to one event loop."""
 
-    content_type = CONTENT_TYPE_LATEST.encode()
-
-    def __init__(
-        self, *, held: Callable[[], float], in_flight: Callable[[], float], retries: Callable[[], float]
-    ) -> None:
-        self._registry = registry = CollectorRegistry()
+    def __init__(self, registry: CollectorRegistry) -> None:
         self._by_name: dict[str, EndpointMetrics] = {}
         self.requests = Counter(
             "lanza_gateway_requests", "Requests by class of status", ["endpoint", "status"], registry=registry
@@ -93,11 +92,23 @@ class Metrics:
         self.tokens = Counter(
             "lanza_gateway_tokens", "Tokens read and written", ["endpoint", "way"], registry=registry
         )
-        Gauge("lanza_gateway_held", "Requests that wait for a replica", registry=registry).set_function(held)
-        Gauge("lanza_gateway_in_flight", "Requests under way", registry=registry).set_function(in_flight)
-        Gauge(
-            "lanza_gateway_retries", "Requests given to another replica, since the start", registry=registry
-        ).set_function(retries)
+        self.held = Gauge(
+            "lanza_gateway_held",
+            "Requests that wait for a replica",
+            ["endpoint"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.in_flight = Gauge(
+            "lanza_gateway_in_flight",
+            "Requests that a replica has",
+            ["endpoint"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.retries = Counter(
+            "lanza_gateway_retries", "Requests given to another replica", ["endpoint"], registry=registry
+        )
 
     def of(self, name: str) -> EndpointMetrics:
         """The counters of an endpoint, or of all that are too many to have their own."""
@@ -107,6 +118,3 @@ class Metrics:
             found = self._by_name.get(label) or EndpointMetrics(self, label)
             self._by_name[label] = found
         return found
-
-    def render(self) -> bytes:
-        return generate_latest(self._registry)

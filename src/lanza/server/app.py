@@ -10,6 +10,7 @@ from typing import Final
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -137,7 +138,12 @@ def application(
     for tag, router in TAGGED:
         if endpoints is not None or router is not endpoints_api.router:
             inner.include_router(router, tags=[tag])
-    inner.state.metrics = Metrics(lambda: holdings(hub))
+    registry = CollectorRegistry()
+    inner.state.metrics = Metrics(
+        registry,
+        holdings=lambda: holdings(hub),
+        replicas=dict if endpoints is None else endpoints.replicas,
+    )
     inner.state.imports = Imports(hub, upstream)
     app = inner if upstream is None else ReadThrough(inner, hub=hub, upstream=upstream)
     edge = Edge(xet.WriteOnly(app), authenticate=authenticator.principal, proxies=settings.proxies)
@@ -145,7 +151,7 @@ def application(
     if endpoints is None:
         return counted
     inner.state.control = endpoints.control
-    return endpoints.gateway(counted, authenticator)
+    return endpoints.gateway(counted, authenticator, registry)
 
 
 def _upstream(settings: ServerSettings) -> Upstream | None:
@@ -204,9 +210,7 @@ def metrics(request: Request, caller: CallerDep) -> Response:
     """Counters for Prometheus: for who asks from this machine, or with an administrator's token."""
     if not request.state.local:
         require_rules(caller)
-    endpoints: Endpoints | None = request.app.state.endpoints
-    more = b"" if endpoints is None else endpoints.metrics()
-    return Response(request.app.state.metrics.render() + more, media_type=CONTENT_TYPE)
+    return Response(request.app.state.metrics.render(), media_type=CONTENT_TYPE)
 
 
 @nowhere.api_route("/api/{rest:path}", methods=METHODS)

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Scope
@@ -24,7 +25,7 @@ from lanza.auth.audit import Trail
 from lanza.auth.signing import load_key
 from lanza.auth.tokens import Authenticator
 from lanza.database import now
-from lanza.endpoints import points
+from lanza.endpoints import points, store
 from lanza.endpoints.control import Control
 from lanza.endpoints.lease import Lease
 from lanza.endpoints.making import Maker
@@ -94,8 +95,8 @@ class Endpoints:
         self._gateway: Gateway | None = None
         self._reconciler: Reconciler | None = None
 
-    def gateway(self, app: ASGIApp, authenticator: Authenticator) -> ASGIApp:
-        """`app` behind the addresses of endpoints."""
+    def gateway(self, app: ASGIApp, authenticator: Authenticator, registry: CollectorRegistry) -> ASGIApp:
+        """`app` behind the addresses of endpoints, which are counted in `registry`."""
         self._gateway = Gateway(
             app,
             database=self._hub.database,
@@ -104,14 +105,16 @@ class Endpoints:
                 worker=self._worker, workers=self._settings.workers, internal=self._settings.internal
             ),
             nudge=self._woken,
+            registry=registry,
             serverless=self._start_for,
             trust=self._trust,
         )
         return self._gateway
 
-    def metrics(self) -> bytes:
-        """What the gateway counts, as Prometheus reads it."""
-        return b"" if self._gateway is None else self._gateway.metrics.render()
+    def replicas(self) -> Mapping[tuple[str, str], int]:
+        """How many replicas there are, by endpoint and phase."""
+        with self._hub.database.reading() as session:
+            return store.count_replicas(session)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -74,6 +74,11 @@ class DataFolder:
     def scratch(self) -> Path:
         return self.path / "scratch"
 
+    @property
+    def counters(self) -> Path:
+        """Where several workers count together, from a start to the next."""
+        return self.scratch / "counters"
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Make the folder and hold its lock. UsageError when it cannot be made, or another process has it."""

@@ -22,6 +22,8 @@ from typing import Final
 
 from lanza.errors import UsageError
 from lanza.server.colleagues import LONGEST, READY
+from lanza.server.folder import DataFolder
+from lanza.server.metrics import forget_running
 from lanza.server.settings import ServerSettings
 
 log: Final = logging.getLogger("lanza.server")
@@ -34,8 +36,9 @@ PATIENCE: Final = 10.0
 
 @dataclass(kw_only=True)
 class Worker:
-    """A process, and the parent's end of its channel."""
+    """A process, and the parent's end of its channel. Who follows it has the same `place`."""
 
+    place: int
     process: subprocess.Popen[bytes]
     channel: socket.socket
     ready: bool = field(default=False)
@@ -67,18 +70,19 @@ class _Crew:
         self._ready = ready
         self._begun = False
         self._workers: list[Worker] = []
-        self._missing = [0.0] * settings.workers
+        self._missing = dict.fromkeys(range(settings.workers), 0.0)
+        self._counters = DataFolder(path=settings.data).counters
+        self._counters.mkdir(exist_ok=True)
         self._selector = selectors.DefaultSelector()
         self._selector.register(stopped, selectors.EVENT_READ, None)
 
     def run(self) -> None:
         while True:
             now = time.monotonic()
-            due = [it for it in self._missing if it <= now]
-            self._missing = [it for it in self._missing if it > now]
-            for _ in due:
-                self._start()
-            timeout = min((it - now for it in self._missing), default=None)
+            for place in [it for it, due in self._missing.items() if due <= now]:
+                del self._missing[place]
+                self._start(place)
+            timeout = min((due - now for due in self._missing.values()), default=None)
             for key, _ in self._selector.select(timeout):
                 if key.data is None:
                     return
@@ -99,19 +103,19 @@ class _Crew:
             worker.channel.close()
         self._selector.close()
 
-    def _start(self) -> None:
+    def _start(self, place: int) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            numbers = (self._listener.fileno(), theirs.fileno())
+            sockets = (self._listener.fileno(), theirs.fileno())
             process = subprocess.Popen(
-                [sys.executable, "-m", "lanza.server.worker", *map(str, numbers)],
+                [sys.executable, "-m", "lanza.server.worker", *map(str, sockets), str(place)],
                 stdin=subprocess.PIPE,
-                pass_fds=numbers,
+                pass_fds=sockets,
             )
         assert process.stdin is not None
         with process.stdin:
             process.stdin.write(pickle.dumps(self._settings))
-        worker = Worker(process=process, channel=ours)
+        worker = Worker(place=place, process=process, channel=ours)
         self._workers.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
@@ -146,7 +150,8 @@ class _Crew:
         if not self._begun:
             raise UsageError(f"a worker ended before it was ready ({code}): what it wrote above says why.")
         log.warning("the worker %d ended (%d): another takes its place", worker.process.pid, code)
-        self._missing.append(time.monotonic() + PAUSE)
+        forget_running(self._counters, worker.place)
+        self._missing[worker.place] = time.monotonic() + PAUSE
 
 
 @contextmanager

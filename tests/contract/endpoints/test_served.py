@@ -66,7 +66,8 @@ def test_from_a_push_to_an_answer(ana: User, model: str, deploy: Callable[..., A
     label = f'endpoint="{ana.name}/becas-qa"'
     assert counted[f'lanza_gateway_requests_total{{{label},status="2xx"}}'] == 3  # and the one of `wait`
     assert counted[f"lanza_gateway_cold_start_seconds_count{{{label}}}"] == 1
-    assert counted["lanza_gateway_held"] == counted["lanza_gateway_in_flight"] == 0
+    assert counted[f"lanza_gateway_held{{{label}}}"] == counted[f"lanza_gateway_in_flight{{{label}}}"] == 0
+    assert counted[f'lanza_endpoint_replicas{{{label},phase="ready"}}'] == 1
     assert counted['lanza_repositories{kind="model"}'] >= 1  # the Hub's are there too
     client = endpoint.client
     assert "is authenticated: send a token" in without_token(endpoint.url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,14 +37,28 @@ def asks(server: Hub) -> bool:
     return bool(server.call("GET", "/api/whoami-v2")["name"] == "admin")
 
 
+def counted(server: Hub, name: str) -> set[float]:
+    """What `/metrics` says of it when it is asked again and again."""
+    texts = [urllib.request.urlopen(f"{server.url}/metrics", timeout=30).read().decode() for _ in range(6)]
+    return {float(line.split()[-1]) for text in texts for line in text.splitlines() if line.startswith(name)}
+
+
 def test_workers_are_replaced_and_end_with_their_parent(many: Hub) -> None:
     until(lambda: len(workers_of(many.process.pid)) == 3)
     first = workers_of(many.process.pid)
-    for pid in first:
+    assert all(asks(many) for _ in range(12))
+    name = 'lanza_request_seconds_count{method="GET",route="/api/whoami-v2"}'
+    until(lambda: len(counted(many, name)) == 1)
+    before = counted(many, name).pop()
+    for number, pid in enumerate(first):
+        # All tell the same, and what the dead have counted too. An answer is counted once it has been sent.
+        until(lambda number=number: counted(many, name) == {before + 5 * number})  # type: ignore[misc]
         kill(pid)
         until(lambda pid=pid: pid not in workers_of(many.process.pid))  # type: ignore[misc]
         assert all(asks(many) for _ in range(5))
     until(lambda: len(workers_of(many.process.pid) - first) == 3)
+    until(lambda: counted(many, name) == {before + 15})
+    until(lambda: counted(many, "lanza_requests_running") == {1})  # the one that asks, and none of the dead
     assert many.stop() == 0
 
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from asking import ask
@@ -83,7 +84,7 @@ def test_the_database_is_not_asked_each_time() -> None:
         asked.append(now[0])
         return NOTHING
 
-    metrics = Metrics(holdings, clock=lambda: now[0])
+    metrics = Metrics(CollectorRegistry(), holdings=holdings, replicas=dict, clock=lambda: now[0])
     for moment in (100.0, 129.0, 131.0):
         now[0] = moment
         metrics.render()
@@ -91,7 +92,7 @@ def test_the_database_is_not_asked_each_time() -> None:
 
 
 def test_an_upload_counts_while_it_comes_in() -> None:
-    metrics = Metrics(lambda: NOTHING)
+    metrics = Metrics(CollectorRegistry(), holdings=lambda: NOTHING, replicas=dict)
     seen: list[float] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
