@@ -18,7 +18,7 @@ from typing import Any, Final
 from lanza.auth.audit import Trail
 from lanza.auth.principal import ANONYMOUS, Principal
 from lanza.errors import BadRequest, Overloaded
-from lanza.gateway.heads import ALWAYS, Headers
+from lanza.gateway.heads import ALWAYS, PAGE, Headers
 from lanza.gateway.meter import Tally
 from lanza.gateway.metrics import EndpointMetrics
 
@@ -83,6 +83,7 @@ class Exchange:
         self.first_byte = 0.0
         self.tokens_in = self.tokens_out = 0
         self.more: Headers = []
+        self.page = False
         self.gone = False
         self.failed = False
         self.cold = 0.0
@@ -203,7 +204,7 @@ class Exchange:
     async def begin(self, status: int, headers: Headers) -> None:
         self.status = status
         self.first_byte = self.seconds
-        every = [*headers, (b"x-request-id", self.request_id), *ALWAYS, *self.more]
+        every = [*headers, (b"x-request-id", self.request_id), *(PAGE if self.page else ALWAYS), *self.more]
         await self._send({"type": "http.response.start", "status": status, "headers": every})
 
     async def send(self, body: bytes, *, more: bool = False) -> None:

@@ -64,6 +64,17 @@ ALWAYS: Final[Headers] = [
 ]
 """Headers of every answer: what an endpoint sends runs in no page of this server."""
 
+PAGE: Final[Headers] = [
+    (
+        b"content-security-policy",
+        b"sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
+        b"style-src 'unsafe-inline'; connect-src 'self'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+]
+"""Headers of an endpoint's `/docs` instead: its scripts run, with an origin of their own that is nobody's. To
+this server they are as a page of any other site, without cookies, and they reach no other."""
+
 
 def request_head(
     method: str, target: bytes, headers: Headers, *, host: bytes, more: Headers, length: int | None

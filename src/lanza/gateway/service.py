@@ -45,7 +45,10 @@ class Service:
         exchange.metrics = self._metrics.of(target.key)
         origin = named.get(b"origin")
         if origin is not None:
-            exchange.more = cors.allowed(target, origin, named.get(b"host", b""))
+            bearer = named.get(b"authorization", b"")[:7].lower() == b"bearer "
+            proven = bearer and not exchange.caller.anonymous
+            exchange.more = cors.allowed(target, origin, named.get(b"host", b""), proven=proven)
+        exchange.page = address.path == b"/docs" and exchange.method in ("GET", "HEAD")
         self._callers.check(exchange)(target)
         tally = self._meter.of(target)
         self._limits.check(target, exchange.token or exchange.client, tally)

@@ -133,26 +133,33 @@ button {{ font: inherit; padding: .4rem 1.2rem; border-radius: 6px; border: 0; b
 <form id="try"><textarea id="body" rows="9" spellcheck="false" aria-label="request body">{example}</textarea>
 <noscript><p>Scripts do not run here: send this with a POST to the address above, without <code>/docs</code>.
 </p></noscript>
-{file}<p id="ask" hidden><button>Ask</button> <span id="time" role="status"></span></p></form>
+{file}<p id="key" hidden><label>your token: <input type="password" id="token" autocomplete="off"></label>
+ This page is the model's: give it one that may do no more than call.</p>
+<p id="ask" hidden><button type="button" id="send">Ask</button>
+ <span id="time" role="status"></span></p></form>
 <pre id="answer" hidden></pre>
 <h2>What answers here</h2><table>{facts}</table>
 <h2>Addresses</h2><ul>{routes}</ul>
 <h2>Types</h2><pre>{schema}</pre>
 <script>
 document.getElementById("ask").hidden = false;
-document.getElementById("try").addEventListener("submit", async (event) => {{
-  event.preventDefault();
+// Behind a gateway this page runs in a sandbox: its origin is nobody's, and forms are not sent.
+const sandboxed = window.origin === "null", token = document.getElementById("token");
+document.getElementById("key").hidden = !sandboxed;
+document.getElementById("send").addEventListener("click", async () => {{
   const file = document.getElementById("file")?.files[0];
   const out = document.getElementById("answer"), time = document.getElementById("time");
   const start = performance.now();
   out.hidden = false; out.textContent = "…"; time.textContent = "";
+  if (sandboxed && !token.value) {{ out.textContent = "Type a token first."; return; }}
   try {{
     const answer = await fetch("./", {{ method: "POST", body: file ?? document.getElementById("body").value,
-      headers: file ? {{}} : {{ "Content-Type": "application/json" }} }});
+      headers: {{ ...(file ? {{}} : {{ "Content-Type": "application/json" }}),
+        ...(sandboxed ? {{ "Authorization": "Bearer " + token.value }} : {{}}) }} }});
     const text = await answer.text();
     time.textContent = answer.status + " in " + (performance.now() - start).toFixed(1) + " ms";
     try {{ out.textContent = JSON.stringify(JSON.parse(text), null, 2); }} catch {{ out.textContent = text; }}
-  }} catch (error) {{ out.textContent = String(error); }}
+  }} catch (error) {{ out.textContent = error + (sandboxed ? ": is the token good?" : ""); }}
 }});
 </script></body></html>
 """

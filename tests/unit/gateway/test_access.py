@@ -156,6 +156,34 @@ def test_a_browser_asks_before_it_sends_its_token(world: GatewayWorld) -> None:
     assert refused.headers["access-control-allow-origin"] == ORIGIN  # so that the page can read why
 
 
+@pytest.mark.parametrize("kind", ["public", "protected"])
+def test_a_page_in_a_sandbox_may_call_with_a_token_of_its_own_only(world: GatewayWorld, kind: str) -> None:
+    token = world.user("ana")
+    world.endpoint(type=kind)
+    page = {"Origin": "null", "Sec-Fetch-Site": "cross-site"}
+    got = world.ask(token=token, headers=page)
+    assert (got.status, got.headers["access-control-allow-origin"]) == (200, "null")
+    assert "access-control-allow-credentials" not in got.headers
+    for bad in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic YW5hOng="}):
+        assert world.ask(headers={**page, **bad}).status in (401, 403)
+    assert len(world.network.asked) == 1
+    asked = {**page, "Access-Control-Request-Method": "POST"}
+    for wanted, status in (("content-type", 403), ("authorization,content-type", 204)):
+        before = {**asked, "Access-Control-Request-Headers": wanted}
+        assert world.ask(method="OPTIONS", headers=before, body=b"").status == status
+
+
+def test_scripts_run_in_docs_alone_and_with_an_origin_of_nobody(world: GatewayWorld) -> None:
+    world.endpoint(type="public")
+    address = "/endpoints/ana/becas"
+    policy = world.ask(f"{address}/docs", method="GET", body=b"").headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts; default-src 'none'")
+    assert "allow-same-origin" not in policy
+    for path, method in (("/docs", "POST"), ("/docs/x", "GET"), ("/", "GET")):
+        got = world.ask(address + path, method=method, body=b"")
+        assert got.headers["content-security-policy"] == "sandbox"
+
+
 def test_members_of_an_organization_may_call_its_endpoints(world: GatewayWorld) -> None:
     token = world.user("ana")
     stranger = world.user("bea")
