@@ -14,7 +14,8 @@ from lanza.auth import accounts
 from lanza.database import Database
 from lanza.endpoints import loads, store
 from lanza.endpoints.notices import Notice
-from lanza.endpoints.plan import Folders, Plan
+from lanza.endpoints.orders import Stock
+from lanza.endpoints.plan import FolderKey, Folders, Plan
 from lanza.endpoints.records import Endpoint, Replica
 from lanza.endpoints.secrets import Vault
 from lanza.endpoints.settle import Settler
@@ -32,9 +33,9 @@ class ReadyFolders(Folders):
         self.folder = folder
         self.requested: list[str] = []
 
-    def request(self, repo_id: int, commit: str) -> None:
-        self.requested.append(commit)
-        self.ready[(repo_id, commit)] = self.folder
+    def request(self, key: FolderKey) -> None:
+        self.requested.append(key[1])
+        self.ready[key] = Stock(folder=self.folder)
 
 
 def spec_tree(**changes: Any) -> dict[str, Any]:

@@ -233,6 +233,7 @@ class Control:
             instance=store.instance_of(revision),
             repo_id=revision.repo_id,
             commit=revision.commit,
+            base=store.base_of(revision),
             secrets=store.secrets_of(self._vault, endpoint, revision),
             warning=revision.warning,
         )

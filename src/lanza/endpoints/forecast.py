@@ -41,7 +41,12 @@ def forecast(
     month = estimate(expected, scaling, fit.choice.instance)
     suggestion = suggest(expected, fit.offers, needs_bytes=fit.needs_bytes)
     wanted = replace(scaling, min_replica=suggestion.min_replica, max_replica=suggestion.max_replica)
-    said = (fit.choice.warning, *_over(fit.spec.budget, month), *_too_few(fit.spec, suggestion))
+    said = (
+        fit.choice.warning,
+        fit.uncounted,
+        *_over(fit.spec.budget, month),
+        *_too_few(fit.spec, suggestion),
+    )
     return Forecast(
         spec=fit.spec,
         instance=fit.choice.instance,

@@ -14,7 +14,7 @@ from typing import Any, Final
 from lanza.auth.principal import Principal
 from lanza.endpoints.hardware import Choice, choose
 from lanza.endpoints.platform import Instance, Platform
-from lanza.endpoints.repositories import Found, Repositories
+from lanza.endpoints.repositories import Base, Found, Repositories
 from lanza.endpoints.secrets import taken_out
 from lanza.endpoints.spec import EndpointSpec, kept, merged, read_spec
 from lanza.endpoints.store import Making
@@ -31,17 +31,22 @@ class Before:
     instance: Instance
     repo_id: int | None
     commit: str
+    base: Base | None
     secrets: Mapping[str, str]
     warning: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """What an endpoint would be made of: nothing is made yet. `offers` are those that there are to choose."""
+    """What an endpoint would be made of: nothing is made yet. `offers` are those that there are to choose.
+
+    `uncounted` says what `needs_bytes` leaves out.
+    """
 
     spec: EndpointSpec
     choice: Choice
     needs_bytes: int
+    uncounted: str
     offers: Sequence[Instance]
 
 
@@ -70,7 +75,7 @@ class Maker:
         self._check_program(caller, spec, None)
         found = self._repositories.resolve(caller, spec.model.repository, spec.model.revision)
         choice = self._choose(spec, found.needs_bytes, rehearse=rehearse)
-        return _made(spec, choice, found.repo_id, found.commit, _given(values, {}))
+        return _made(spec, choice, _Files.of(found), _given(values, {}))
 
     def fit(self, caller: Principal, tree: Mapping[str, Any], *, rehearse: bool = False) -> Fit:
         """For an endpoint that may be made. The errors are those of `new`."""
@@ -78,8 +83,13 @@ class Maker:
         self._check_program(caller, spec, None)
         found = self._repositories.resolve(caller, spec.model.repository, spec.model.revision)
         choice = self._choose(spec, found.needs_bytes, rehearse=rehearse)
-        offers = self._platforms[spec.platform].offers()
-        return Fit(spec=spec, choice=choice, needs_bytes=found.needs_bytes, offers=offers)
+        return Fit(
+            spec=spec,
+            choice=choice,
+            needs_bytes=found.needs_bytes,
+            uncounted=found.uncounted,
+            offers=self._platforms[spec.platform].offers(),
+        )
 
     def changed(
         self, caller: Principal, change: Mapping[str, Any], before: Before, *, rehearse: bool = False
@@ -91,8 +101,8 @@ class Maker:
         choice = Choice(instance=before.instance, warning=before.warning)
         if found is not None or _speaks_of_hardware(change):
             choice = self._choose(spec, 0 if found is None else found.needs_bytes, rehearse=rehearse)
-        repo_id, commit = (before.repo_id, before.commit) if found is None else (found.repo_id, found.commit)
-        return _made(spec, choice, repo_id, commit, _given(values, before.secrets))
+        files = _Files.of(before if found is None else found)
+        return _made(spec, choice, files, _given(values, before.secrets))
 
     def _found(self, caller: Principal, spec: EndpointSpec, change: Mapping[str, Any]) -> Found | None:
         """The repository, if its branch is to be looked at again: it is named, or nothing else is."""
@@ -129,14 +139,24 @@ class Maker:
         return choice
 
 
-def _made(
-    spec: EndpointSpec, choice: Choice, repo_id: int | None, commit: str, secrets: Mapping[str, str]
-) -> Making:
+@dataclass(frozen=True, kw_only=True)
+class _Files:
+    repo_id: int | None
+    commit: str
+    base: Base | None
+
+    @classmethod
+    def of(cls, known: Before | Found) -> _Files:
+        return cls(repo_id=known.repo_id, commit=known.commit, base=known.base)
+
+
+def _made(spec: EndpointSpec, choice: Choice, files: _Files, secrets: Mapping[str, str]) -> Making:
     return Making(
         spec=spec,
         instance=choice.instance,
-        repo_id=repo_id,
-        commit=commit,
+        repo_id=files.repo_id,
+        commit=files.commit,
+        base=files.base,
         secrets=secrets,
         warning=choice.warning,
     )

@@ -10,21 +10,26 @@ from typing import Protocol
 from lanza.endpoints import store
 from lanza.endpoints.platform import Order, Program
 from lanza.endpoints.records import Endpoint, Revision
+from lanza.endpoints.repositories import Base
 from lanza.endpoints.spec import EndpointSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stock:
-    """A folder with a repository's files at one commit, to be read only."""
+    """A folder with a repository's files at one commit, to be read only; an adapter's has its `base`."""
 
     folder: Path
+    base: Base | None = None
 
 
 class Pantry(Protocol):
     """Makes folders of repositories. They may be removed when nothing is started from them any more."""
 
-    async def fetch(self, repo_id: int, commit: str) -> Stock:
-        """The folder, made now or before. Raises errors of the tree, with what to do about it."""
+    async def fetch(self, repo_id: int, commit: str, base: Base | None) -> Stock:
+        """The folder, made now or before, with the base of an adapter; None is the base as it is now.
+
+        Raises errors of the tree, with what to do about it.
+        """
         ...
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from lanza.endpoints.notices import Notice
+from lanza.endpoints.orders import Stock
 from lanza.endpoints.platform import Order
+from lanza.endpoints.repositories import Base
+
+FolderKey = tuple[int, str, Base | None]
+"""A repository, a commit, and what is put below it."""
 
 
 @dataclass(kw_only=True)
@@ -30,9 +34,9 @@ class Folders(ABC):
     """Folders of repositories: those that are there, why others are not, and the wish for one."""
 
     def __init__(self) -> None:
-        self.ready: dict[tuple[int, str], Path] = {}
-        self.errors: dict[tuple[int, str], str] = {}
+        self.ready: dict[FolderKey, Stock] = {}
+        self.errors: dict[FolderKey, str] = {}
 
     @abstractmethod
-    def request(self, repo_id: int, commit: str) -> None:
+    def request(self, key: FolderKey) -> None:
         """Begin to fetch one, unless that is under way. Returns at once."""

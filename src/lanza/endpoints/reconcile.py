@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lanza.database import Database
 from lanza.endpoints.notices import Notify
 from lanza.endpoints.orders import Pantry
-from lanza.endpoints.plan import Folders, Plan
+from lanza.endpoints.plan import FolderKey, Folders, Plan
 from lanza.endpoints.platform import Order, Platform, Sight
 from lanza.endpoints.secrets import Vault
 from lanza.endpoints.settle import Settler
@@ -126,24 +126,24 @@ class _Folders(Folders):
     def __init__(self, pantry: Pantry) -> None:
         self._pantry = pantry
         self._loop = asyncio.get_running_loop()
-        self._tasks: dict[tuple[int, str], asyncio.Task[None]] = {}
+        self._tasks: dict[FolderKey, asyncio.Task[None]] = {}
         self.done: Callable[[], None] = lambda: None
         super().__init__()
 
-    def request(self, repo_id: int, commit: str) -> None:
-        self._loop.call_soon_threadsafe(self._begin, (repo_id, commit))
+    def request(self, key: FolderKey) -> None:
+        self._loop.call_soon_threadsafe(self._begin, key)
 
-    def _begin(self, key: tuple[int, str]) -> None:
+    def _begin(self, key: FolderKey) -> None:
         if key not in self._tasks:
             self._tasks[key] = asyncio.create_task(self._fetch(key))
 
-    async def _fetch(self, key: tuple[int, str]) -> None:
+    async def _fetch(self, key: FolderKey) -> None:
         try:
-            self.ready[key] = (await self._pantry.fetch(*key)).folder
+            self.ready[key] = await self._pantry.fetch(*key)
         except LanzaError as error:
             self.errors[key] = str(error)
         except Exception:
-            log.exception("the files of repository %d at %s cannot be put into a folder", *key)
+            log.exception("the files of repository %d at %s cannot be put into a folder", *key[:2])
             self.errors[key] = "its files cannot be read: the server's log says why"
         finally:
             del self._tasks[key]

@@ -60,7 +60,9 @@ class Endpoint(Base):
 class Revision(Base):
     """What an endpoint was asked to be, once: its spec, the commit that `model.revision` meant, its secrets.
 
-    `instance` is the hardware with the price of that day. `secrets` is encrypted (`secrets.py`).
+    `instance` is the hardware with the price of that day. `secrets` is encrypted (`secrets.py`). `base` is
+    what an adapter is put on (`repositories.Base`), at the commit that it had when the revision was made, or
+    when it came here for it.
     """
 
     __tablename__ = "endpoint_revisions"
@@ -72,6 +74,7 @@ class Revision(Base):
     secrets: Mapped[bytes | None] = mapped_column(LargeBinary)
     repo_id: Mapped[int | None]
     commit: Mapped[str]
+    base: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     warning: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime]
     created_by: Mapped[str]

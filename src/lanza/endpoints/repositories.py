@@ -14,14 +14,30 @@ from lanza.auth.principal import Principal
 
 
 @dataclass(frozen=True, kw_only=True)
+class Base:
+    """What an adapter is put on, at one commit: `name` and `revision` are as the adapter has them."""
+
+    repo_id: int
+    name: str
+    revision: str
+    commit: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Found:
-    """A repository at one commit. `needs_bytes` is an estimate of the memory that serving it takes, or 0."""
+    """A repository at one commit. `needs_bytes` is an estimate of the memory that serving it takes, or 0.
+
+    `base` is that of an adapter which does not bring it along, if it is here already. `uncounted` says what
+    `needs_bytes` leaves out.
+    """
 
     repo_id: int
     name: str
     commit: str
     task: str | None = None
     needs_bytes: int = 0
+    base: Base | None = None
+    uncounted: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

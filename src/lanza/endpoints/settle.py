@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -146,14 +146,16 @@ class Settler:
         """The folder, if it is there; else the wish for it is noted, or the reason why there is none."""
         if revision.repo_id is None:
             return None
-        key = (revision.repo_id, revision.commit)
-        folder = self._folders.ready.get(key)
-        if folder is not None and folder.is_dir():
-            return folder
+        key = (revision.repo_id, revision.commit, store.base_of(revision))
+        stock = self._folders.ready.get(key)
+        if stock is not None and stock.folder.is_dir():
+            if revision.base is None and stock.base is not None:  # it came here just now
+                revision.base = asdict(stock.base)
+            return stock.folder
         if reason := self._folders.errors.pop(key, ""):
             sightings.note_failure(endpoint, revision.number, reason, moment)
         else:
-            self._folders.request(*key)
+            self._folders.request(key)
         return None
 
     # What came of acting

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from difflib import get_close_matches
 from enum import StrEnum
 from itertools import chain
 from typing import Any, Final
@@ -19,8 +20,11 @@ from typing import Any, Final
 import msgspec
 
 from lanza.errors import BadRequest, NotYet
+from lanza.models.heads import TASKS
 
 LONGEST_NAME: Final = 64
+CUSTOM_TASK: Final = "custom"
+"""The task of a handler.py."""
 MOST_REPLICAS: Final = 100
 MOST_VARIABLES: Final = 200
 LONGEST_VARIABLE: Final = 32 * 1024
@@ -311,7 +315,7 @@ def _wrong_model(model: Model) -> list[str]:
             f'model.command with image {{"custom": {{"port": 8000, "healthRoute": "/health"}}}}.'
         )
     else:
-        wrong += _wrong_program(model)
+        wrong += _wrong_program(model) + _wrong_task(model)
     for name, value in (*model.env.items(), *model.secrets.items()):
         if not _VARIABLE.fullmatch(name) or _OURS.match(name):
             wrong.append(f"{name!r} cannot be an endpoint's variable: it is no name, or one of the system's.")
@@ -320,6 +324,16 @@ def _wrong_model(model: Model) -> list[str]:
     if len(model.env) + len(model.secrets) > MOST_VARIABLES:
         wrong.append(f"an endpoint has at most {MOST_VARIABLES} variables.")
     return wrong
+
+
+def _wrong_task(model: Model) -> list[str]:
+    """A program of its own and a handler do what they like: what clients call that is `custom`."""
+    known = sorted({*TASKS, CUSTOM_TASK})
+    if model.task is None or model.task in known or "custom" in model.image:
+        return []
+    nearest = get_close_matches(model.task.lower(), known, n=1, cutoff=0.5)
+    meant = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return [f"model.task: there is no task {model.task[:80]!r} here; there are: {', '.join(known)}.{meant}"]
 
 
 def _wrong_program(model: Model) -> list[str]:

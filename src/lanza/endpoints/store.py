@@ -21,6 +21,7 @@ from lanza.auth.records import Account
 from lanza.database import now
 from lanza.endpoints.platform import Instance
 from lanza.endpoints.records import Endpoint, Replica, Revision
+from lanza.endpoints.repositories import Base
 from lanza.endpoints.secrets import Vault
 from lanza.endpoints.spec import EndpointSpec, kept
 from lanza.endpoints.states import Intent, Phase, State
@@ -39,6 +40,7 @@ class Making:
     repo_id: int | None
     commit: str
     secrets: Mapping[str, str]
+    base: Base | None = None
     warning: str = ""
 
 
@@ -106,6 +108,7 @@ def _add_revision(session: Session, vault: Vault, endpoint: Endpoint, making: Ma
             secrets=vault.seal(making.secrets, place=place_of(endpoint, endpoint.revision)),
             repo_id=making.repo_id,
             commit=making.commit,
+            base=None if making.base is None else asdict(making.base),
             warning=making.warning,
             created_at=now(),
             created_by=by,
@@ -140,6 +143,7 @@ def made_again(session: Session, vault: Vault, endpoint: Endpoint, earlier: Revi
         instance=instance_of(earlier),
         repo_id=earlier.repo_id,
         commit=earlier.commit,
+        base=base_of(earlier),
         secrets=secrets_of(vault, endpoint, earlier),
         warning=earlier.warning,
     )
@@ -147,19 +151,21 @@ def made_again(session: Session, vault: Vault, endpoint: Endpoint, earlier: Revi
 
 def _makes(revision: Revision, vault: Vault, endpoint: Endpoint) -> tuple[Any, ...]:
     secrets = secrets_of(vault, endpoint, revision)
-    return _parts(spec_of(revision), instance_of(revision), revision.commit, secrets)
+    files = (revision.commit, base_of(revision))
+    return _parts(spec_of(revision), instance_of(revision), files, secrets)
 
 
 def _made_of(making: Making) -> tuple[Any, ...]:
-    return _parts(making.spec, making.instance, making.commit, dict(making.secrets))
+    files = (making.commit, making.base)
+    return _parts(making.spec, making.instance, files, dict(making.secrets))
 
 
 def _parts(
-    spec: EndpointSpec, instance: Instance, commit: str, secrets: Mapping[str, str]
+    spec: EndpointSpec, instance: Instance, files: tuple[str, Base | None], secrets: Mapping[str, str]
 ) -> tuple[Any, ...]:
     """What a replica that runs cannot change any more."""
     where = (instance.id, instance.cpus, instance.memory_bytes)
-    return (spec.model, spec.platform, where, commit, secrets, spec.deadline, spec.start_timeout)
+    return (spec.model, spec.platform, where, files, secrets, spec.deadline, spec.start_timeout)
 
 
 def find(session: Session, namespace: str, name: str) -> Endpoint | None:
@@ -220,6 +226,10 @@ def spec_of(revision: Revision) -> EndpointSpec:
 
 def instance_of(revision: Revision) -> Instance:
     return Instance(**revision.instance)
+
+
+def base_of(revision: Revision) -> Base | None:
+    return None if revision.base is None else Base(**revision.base)
 
 
 def pause(session: Session, endpoint: Endpoint, message: str = "") -> None:

@@ -22,6 +22,7 @@ from lanza.endpoints.records import Replica, Revision
 from lanza.endpoints.repositories import Listed
 from lanza.endpoints.spec import EndpointSpec, kept
 from lanza.endpoints.states import LIVE, Phase, State
+from lanza.endpoints.store import base_of
 
 _CALLABLE: Final = frozenset({State.RUNNING, State.UPDATING, State.UPDATE_FAILED, State.SCALED_TO_ZERO})
 
@@ -97,12 +98,21 @@ def _ours(view: View, server: str) -> dict[str, Any]:
         "revision": endpoint.revision,
         "serving": endpoint.serving,
         "branch": view.spec.model.revision,
+        "base": _base(view.revision),
         "warning": view.revision.warning,
         "serverless": endpoint.serverless,
         "lastRequestAt": moment(endpoint.last_request_at),
         "pricePerHour": view.instance.price_per_hour,
         "instance": hardware_of(view.instance),
     }
+
+
+def _base(row: Revision) -> dict[str, str] | None:
+    """What an adapter is put on."""
+    base = base_of(row)
+    if base is None:
+        return None
+    return {"repository": base.name, "revision": base.revision, "commit": base.commit}
 
 
 def replica_of(row: Replica) -> dict[str, Any]:
@@ -124,6 +134,7 @@ def revision_of(row: Revision, *, current: int, serving: int | None) -> dict[str
         "current": row.number == current,
         "serving": row.number == serving,
         "commit": row.commit,
+        "base": _base(row),
         "createdAt": moment(row.created_at),
         "createdBy": row.created_by,
         "warning": row.warning,

@@ -75,7 +75,8 @@ class Endpoints:
         self._vault = Vault(key)
         self._webhooks = Webhooks(key, allowed=settings.webhooks_to)
         self._pantry = FolderPantry(hub, folder.models, bring=bring)
-        repositories = HubRepositories(hub, bring=bring)
+        weigh = None if importer is None else importer.weigh
+        repositories = HubRepositories(hub, bring=bring, weigh=weigh)
         maker = Maker(
             platforms=platforms,
             repositories=repositories,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import select
@@ -20,6 +21,7 @@ from lanza.hub.hub import Hub
 from lanza.hub.names import RepoName
 from lanza.hub.refs import MAIN
 from lanza.hub.upstream import Upstream, import_repo
+from lanza.hub.upstream.importing import parameters_of
 from lanza.hub.upstream.ours import is_ours
 
 log: Final = logging.getLogger("lanza.server")
@@ -55,6 +57,17 @@ class Importer:
                     _words(name, error), retry_after=error.retry_after or 1.0
                 ) from error
         return True
+
+    def weigh(self, name: RepoName, revision: str = MAIN) -> Mapping[str, int]:
+        """A model's parameters by their type, as upstream has counted them: empty where it has not.
+
+        Nothing is imported. RepoNotFound, RevisionNotFound, Gated; UpstreamUnavailable.
+        """
+        if self._loop is None or self._is_ours(name):
+            return {}
+        return asyncio.run_coroutine_threadsafe(
+            parameters_of(self._upstream, name, revision), self._loop
+        ).result()
 
     def _is_ours(self, name: RepoName) -> bool:
         with self._hub.database.reading() as session:

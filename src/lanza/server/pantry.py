@@ -1,4 +1,5 @@
-"""Model folders for replicas: a repository's files at one commit, below `DATA/models/REPO/COMMIT/`.
+"""Model folders for replicas: a repository's files at one commit, below `DATA/models/REPO/COMMIT/`, and
+with its base for an adapter, below `DATA/models/REPO/COMMIT-BASE/`.
 
 The model: small files are written, large ones are hard links to the blobs, or copies where the store is
 another file system or a bucket. All is made aside, brought to the disk, and then given its name by one
@@ -10,34 +11,30 @@ that no endpoint is at are removed after a while; a later wish makes them again.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import or_, select
 
 from lanza.endpoints.orders import Stock
 from lanza.endpoints.records import Endpoint, Replica, Revision
-from lanza.errors import BadRequest, RepoNotFound
+from lanza.endpoints.repositories import Base
+from lanza.endpoints.store import base_of
+from lanza.errors import RepoNotFound, RevisionNotFound
 from lanza.hub.git import GitRepo
 from lanza.hub.hub import Hub
-from lanza.hub.names import Kind, RepoName, check_path, parse_repo
+from lanza.hub.names import check_path
 from lanza.hub.objects import Commit, Entry
-from lanza.hub.records import Repo
-from lanza.hub.refs import MAIN
 from lanza.hub.trees import LINK
 from lanza.models.adapters import BROUGHT, cache_name
+from lanza.server.bases import Bases, Bring, named
 
 log: Final = logging.getLogger("lanza.server")
-
-ADAPTER: Final = "adapter_config.json"
-Bring = Callable[[RepoName], object]
-"""Gets a model from the hub behind this one. RepoNotFound, UpstreamUnavailable."""
 
 
 class FolderPantry:
@@ -46,24 +43,31 @@ class FolderPantry:
     def __init__(self, hub: Hub, folder: Path, *, bring: Bring | None = None) -> None:
         self._hub = hub
         self._folder = folder
-        self._bring = bring
+        self._bases = Bases(hub, bring=bring)
 
-    async def fetch(self, repo_id: int, commit: str) -> Stock:
-        return await asyncio.to_thread(self._fetch, repo_id, commit)
+    async def fetch(self, repo_id: int, commit: str, base: Base | None) -> Stock:
+        return await asyncio.to_thread(self._fetch, repo_id, commit, base)
 
-    def _fetch(self, repo_id: int, commit: str) -> Stock:
-        target = self._folder / str(repo_id) / commit
-        with self._hub.blobs.turn(f"models/{repo_id}/{commit}"):
+    def _fetch(self, repo_id: int, commit: str, base: Base | None) -> Stock:
+        base = base or self._base(repo_id, commit)
+        target = self._folder / str(repo_id) / _called(commit, base)
+        with self._hub.blobs.turn(f"models/{repo_id}/{target.name}"):
             if not target.is_dir():
-                self._make(repo_id, commit, target)
-        return Stock(folder=target)
+                self._make(repo_id, commit, base, target)
+        return Stock(folder=target, base=base)
 
-    def _make(self, repo_id: int, commit: str, target: Path) -> None:
+    def _base(self, repo_id: int, commit: str) -> Base | None:
+        git = self._hub.git.open(repo_id)
+        found = named(git, git.resolve(commit))
+        return None if found is None else self._bases.get(repo_id, found)
+
+    def _make(self, repo_id: int, commit: str, base: Base | None, target: Path) -> None:
         aside = self._folder / f".{secrets.token_hex(8)}"
         try:
             git = self._hub.git.open(repo_id)
             self._write(git, git.resolve(commit), aside)
-            self._add_base(repo_id, aside)
+            if base is not None:
+                self._add_base(base, aside)
             _sync_folders(aside)
             target.parent.mkdir(parents=True, exist_ok=True)
             aside.rename(target)
@@ -89,50 +93,21 @@ class FolderPantry:
         if blob is None or not _link(blob, path):
             _write(path, self._hub.blobs.read(entry.lfs.sha256))
 
-    # Adapters
-
-    def _add_base(self, repo_id: int, folder: Path) -> None:
+    def _add_base(self, base: Base, folder: Path) -> None:
         """Put an adapter's base into its folder, as `huggingface_hub` keeps what it has downloaded."""
-        config = _json_object(folder / ADAPTER)
-        name = config.get("base_model_name_or_path")
-        if not isinstance(name, str) or not name:
-            return
-        if (folder / name).is_dir() and not Path(name).is_absolute() and ".." not in Path(name).parts:
-            return  # it came along
-        cache = folder / BROUGHT
-        if cache.exists():
-            return  # the same, as a cache
-        git = self._hub.git.open(self._base(repo_id, name).id)
-        named = config.get("revision")
-        revision = named if isinstance(named, str) and named else MAIN
-        commit = git.resolve(revision)
-        kept = cache / cache_name(name)
+        try:
+            git = self._hub.git.open(base.repo_id)
+            commit = git.resolve(base.commit)
+        except (RepoNotFound, RevisionNotFound) as error:
+            raise RepoNotFound(
+                f"the adapter's base {base.name} is here no more as it was, at {base.commit[:12]}: push it "
+                "again, or update the endpoint to take it as it is now."
+            ) from error
+        kept = folder / BROUGHT / cache_name(base.name)
         self._write(git, commit, kept / "snapshots" / commit.oid)
-        reference = kept / check_path(f"refs/{revision}")
+        reference = kept / check_path(f"refs/{base.revision}")
         reference.parent.mkdir(parents=True)
         _write(reference, iter([commit.oid.encode()]))
-
-    def _base(self, repo_id: int, name: str) -> Repo:
-        """The base's repository: one that all may read, or one of the adapter's own namespace."""
-        wanted = _repo_name(name)
-        found = self._find(wanted)
-        if found is None and self._bring is not None:
-            self._bring(wanted)
-            found = self._find(wanted)
-        with self._hub.database.reading() as session:
-            owner = session.scalar(select(Repo.owner_id).where(Repo.id == repo_id))
-        if found is None or not (
-            (found.visibility == "public" and not found.gated) or found.owner_id == owner
-        ):
-            raise RepoNotFound(
-                f"the adapter's base {name} is not on this server, or not for everybody: push it here, under "
-                "that name or into the adapter's own namespace and with that name in adapter_config.json."
-            )
-        return found
-
-    def _find(self, name: RepoName) -> Repo | None:
-        with self._hub.database.reading() as session:
-            return session.scalar(select(Repo).where(Repo.kind == Kind.MODEL.value, Repo.key == name.key))
 
     # Tidying
 
@@ -156,27 +131,14 @@ class FolderPantry:
             Revision.number == Endpoint.serving,
             Revision.number.in_(runs),
         )
-        of = select(Revision.repo_id, Revision.commit).join(Endpoint, Endpoint.id == Revision.endpoint_id)
+        of = select(Revision).join(Endpoint, Endpoint.id == Revision.endpoint_id).where(wanted)
         with self._hub.database.reading() as session:
-            return {(str(repo_id), commit) for repo_id, commit in session.execute(of.where(wanted))}
+            return {(str(it.repo_id), _called(it.commit, base_of(it))) for it in session.scalars(of)}
 
 
-def _repo_name(name: str) -> RepoName:
-    try:
-        return parse_repo(Kind.MODEL, name)
-    except BadRequest as error:
-        raise RepoNotFound(
-            f"the adapter's base is {name!r}, a folder on the machine where it was trained: write the name "
-            "of a repository into base_model_name_or_path in adapter_config.json."
-        ) from error
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _called(commit: str, base: Base | None) -> str:
+    """The folder of a commit: of the same adapter there are several when its base has moved."""
+    return commit if base is None else f"{commit}-{base.commit}"
 
 
 def _link(blob: Path, path: Path) -> bool:

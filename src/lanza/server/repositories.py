@@ -10,19 +10,21 @@ from typing import Final
 from sqlalchemy import select
 
 from lanza.auth.principal import Principal
-from lanza.endpoints.repositories import Found, Listed, Search
-from lanza.errors import BadRequest, Forbidden, RepoNotFound, Unauthorized
+from lanza.endpoints.repositories import Base, Found, Listed, Search
+from lanza.errors import Gated, RepoNotFound, RevisionNotFound, UpstreamUnavailable
 from lanza.hub.access import check_content, find_repo, may_see, name_of
 from lanza.hub.catalog import facts_at, recorded
-from lanza.hub.facts import Facts
+from lanza.hub.git import GitRepo
 from lanza.hub.hub import Hub
 from lanza.hub.names import Kind, RepoName, parse_repo
+from lanza.hub.objects import Commit
 from lanza.hub.records import Repo
 from lanza.hub.refs import MAIN
 from lanza.hub.search import Query, find
 from lanza.models.heads import TASKS
 from lanza.models.memory import RUNTIME_BYTES, WORKING_SHARE
 from lanza.models.weights import BITS
+from lanza.server.bases import Bases, Named, named
 
 PAGE: Final = 100
 _USUAL_BITS: Final = 32
@@ -31,12 +33,21 @@ _USUAL_BITS: Final = 32
 class HubRepositories:
     """`endpoints.repositories.Repositories` over a Hub of our own.
 
-    `bring` gets a model at a revision from the hub behind this one, and says whether it did.
+    `bring` gets a model at a revision from the hub behind this one, and says whether it did; `weigh` only
+    asks for its parameters, by their type.
     """
 
-    def __init__(self, hub: Hub, *, bring: Callable[[RepoName, str], bool] | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        bring: Callable[[RepoName, str], bool] | None = None,
+        weigh: Callable[[RepoName, str], Mapping[str, int]] | None = None,
+    ) -> None:
         self._hub = hub
         self._bring = bring
+        self._weigh = weigh
+        self._bases = Bases(hub)
 
     def resolve(self, caller: Principal, repository: str, revision: str | None) -> Found:
         name = parse_repo(Kind.MODEL, repository)
@@ -50,22 +61,39 @@ class HubRepositories:
         git = self._hub.git.open(repo.id)
         commit = git.resolve(revision or MAIN)
         facts = facts_at(self._hub, git, Kind.MODEL, commit)
+        base, below, uncounted = self._below(repo.id, git, commit)
         return Found(
             repo_id=repo.id,
             name=name_of(repo).id,
             commit=commit.oid,
             task=facts.pipeline_tag,
-            needs_bytes=needs_bytes(Counter(facts.parameters) + Counter(self._of_base(caller, facts))),
+            needs_bytes=needs_bytes(Counter(facts.parameters) + Counter(below)) if not uncounted else 0,
+            base=base,
+            uncounted=uncounted,
         )
 
-    def _of_base(self, caller: Principal, facts: Facts) -> Mapping[str, int]:
-        """The parameters of the base that an adapter is served on, if it is here for this caller."""
-        named = facts.details.get("config", {}).get("peft", {}).get("base_model_name_or_path")
-        if not isinstance(named, str):
+    def _below(
+        self, repo_id: int, git: GitRepo, commit: Commit
+    ) -> tuple[Base | None, Mapping[str, int], str]:
+        """The base of an adapter if it is here, its parameters, and why they are not known."""
+        base = named(git, commit)
+        if base is None:
+            return None, {}, ""
+        found = self._bases.known(repo_id, base)
+        if found is not None:
+            of = self._hub.git.open(found.repo_id)
+            parameters = facts_at(self._hub, of, Kind.MODEL, of.resolve(found.commit)).parameters
+            return found, parameters, "" if parameters else _uncounted(base)
+        parameters = self._upstream(base)
+        return None, parameters, "" if parameters else _uncounted(base)
+
+    def _upstream(self, base: Named) -> Mapping[str, int]:
+        """What the hub behind this one says of a base that is not here: empty when it says nothing."""
+        if self._weigh is None:
             return {}
         try:
-            return recorded(self._find(caller, parse_repo(Kind.MODEL, named)), ()).parameters
-        except (BadRequest, Forbidden, RepoNotFound, Unauthorized):
+            return self._weigh(base.repo, base.revision)
+        except (RepoNotFound, RevisionNotFound, Gated, UpstreamUnavailable):
             return {}  # what is wrong with it is said by who gets it
 
     def _find(self, caller: Principal, name: RepoName) -> Repo:
@@ -98,6 +126,13 @@ def needs_bytes(parameters: Mapping[str, int]) -> int:
     """The memory that serving weights like these takes, roughly: 0 when they cannot be counted."""
     weights = sum(count * BITS.get(dtype, _USUAL_BITS) // 8 for dtype, count in parameters.items())
     return int(weights * (1 + WORKING_SHARE)) + RUNTIME_BYTES["onnx"] if weights else 0
+
+
+def _uncounted(base: Named) -> str:
+    return (
+        f"how large the adapter's base {base.name} is cannot be told, so nothing is known of the memory that "
+        "this needs: the smallest hardware was assumed."
+    )
 
 
 def _query(search: Search) -> Query:

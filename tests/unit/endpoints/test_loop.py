@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,8 @@ from endpoint_world import World
 from lanza.auth import audit
 from lanza.endpoints import store, usage
 from lanza.endpoints.notices import Event
+from lanza.endpoints.orders import Stock
+from lanza.endpoints.repositories import Base
 from lanza.endpoints.spec import Budget
 from lanza.endpoints.states import State
 from lanza.errors import BadRequest, NotFound
@@ -229,9 +232,7 @@ def test_a_row_whose_replica_was_lost_is_replaced(world: World) -> None:
 
 
 def test_files_that_cannot_be_had_count_as_failures(world: World) -> None:
-    world.folders.request = lambda repo_id, commit: world.folders.errors.update(
-        {(repo_id, commit): "the bucket is away"}
-    )
+    world.folders.request = lambda key: world.folders.errors.update({key: "the bucket is away"})
     world.create()
     world.pass_time(40)
     assert world.endpoint.state == State.FAILED
@@ -333,9 +334,9 @@ def test_an_old_revision_whose_files_are_gone_is_not_held_against_the_new_one(wo
     world.platform.instant = False
     world.change(commit="d" * 40, compute={"scaling": {"minReplica": 2, "maxReplica": 2}})
     world.look()
-    world.folders.ready.pop((1, "c" * 40))
-    world.folders.request = lambda repo_id, commit: world.folders.errors.update(  # type: ignore[method-assign]
-        {(repo_id, commit): "the bucket is away"}
+    world.folders.ready.pop((1, "c" * 40, None))
+    world.folders.request = lambda key: world.folders.errors.update(  # type: ignore[method-assign]
+        {key: "the bucket is away"}
     )
     world.platform.end(world.platform.running[0], failed=False)
     world.pass_time(30)
@@ -389,3 +390,20 @@ def test_a_name_is_free_as_soon_as_its_endpoint_is_removed(world) -> None:
     world.pass_time(5)
     assert world.endpoint.state == State.RUNNING
     assert len(world.replicas) == 1
+
+
+def test_the_base_that_came_for_an_adapter_is_kept_through_rollbacks(world: World) -> None:
+    base = Base(repo_id=2, name="google/base", revision="main", commit="b" * 40)
+    world.create()
+    world.folders.ready[(1, "c" * 40, None)] = Stock(folder=world.folders.folder, base=base)
+    world.pass_time(3)
+    with world.database.reading() as session:
+        first = store.current(session, world.endpoint)
+        again = store.made_again(session, world.vault, world.endpoint, first)
+    assert store.base_of(first) == again.base == base
+    with world.database.writing() as session:
+        endpoint = store.get(session, "ana", "becas")
+        moved = replace(again, base=replace(base, commit="e" * 40))
+        assert not store.change(session, world.vault, endpoint, again, by="ana")
+        assert store.change(session, world.vault, endpoint, moved, by="ana")
+        assert store.base_of(store.current(session, endpoint)) == moved.base

@@ -185,3 +185,22 @@ def test_what_is_wrong_is_named(changed: Any, said: str) -> None:
 def test_a_safety_policy_is_to_come() -> None:
     with pytest.raises(NotYet, match="safety"):
         read_spec(tree(safety={"level": "high"}))
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("text-clasification", "Did you mean 'text-classification'?"),
+        ("Translation", "Did you mean 'translation'?"),
+        ("qqqq", "there are: audio-classification, "),
+    ],
+)
+def test_a_task_that_nobody_serves_is_refused_with_the_nearest(task: str, said: str) -> None:
+    with pytest.raises(BadRequest, match=r"model\.task: there is no task") as caught:
+        read_spec({"name": "qa", "model": {"repository": "ana/qa", "task": task}})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("task", ["custom", "question-answering", None])
+def test_the_task_may_be_a_handlers_or_left_open(task: str | None) -> None:
+    assert read_spec({"name": "qa", "model": {"repository": "ana/qa", "task": task}}).model.task == task

@@ -16,6 +16,7 @@ from hub_parts import person, push, record
 from hub_records import principal
 from lanza.auth import accounts
 from lanza.endpoints import store
+from lanza.endpoints.repositories import Base
 from lanza.endpoints.secrets import Vault
 from lanza.endpoints.spec import read_spec
 from lanza.errors import LanzaError, RepoNotFound
@@ -24,6 +25,7 @@ from lanza.hub.hub import Hub
 from lanza.hub.names import Kind, RepoName, parse_repo
 from lanza.models.adapters import BROUGHT, find_base
 from lanza.server.pantry import FolderPantry
+from lanza.server.repositories import HubRepositories
 
 WEIGHTS = bytes(range(256)) * 400
 
@@ -52,8 +54,8 @@ def repository(hub: Hub, name: str, files: dict[str, bytes], **large: bytes) -> 
     ).oid
 
 
-def fetch(pantry: FolderPantry, number: int, commit: str) -> Path:
-    return asyncio.run(pantry.fetch(number, commit)).folder
+def fetch(pantry: FolderPantry, number: int, commit: str, base: Base | None = None) -> Path:
+    return asyncio.run(pantry.fetch(number, commit, base)).folder
 
 
 def test_a_folder_has_the_files_of_its_commit(hub: Hub, models: Path) -> None:
@@ -163,9 +165,10 @@ def test_a_base_that_is_not_for_everybody_is_not_given_away(hub: Hub, models: Pa
 def test_a_base_that_is_not_here_is_brought(hub: Hub, models: Path) -> None:
     asked: list[RepoName] = []
 
-    def bring(name: RepoName) -> None:
+    def bring(name: RepoName, revision: str) -> bool:
         asked.append(name)
         repository(hub, "google/base", {"config.json": b"{}"})
+        return True
 
     folder = fetch(FolderPantry(hub, models, bring=bring), *adapter(hub, "google/base"))
     assert [it.id for it in asked] == ["google/base"]
@@ -197,3 +200,17 @@ def test_folders_go_when_no_endpoint_is_at_them(hub: Hub, models: Path) -> None:
     pantry.tidy()
     assert not new_folder.exists()
     assert fetch(pantry, number, new) == new_folder
+
+
+def test_a_pinned_base_is_the_same_when_it_has_moved(hub: Hub, models: Path) -> None:
+    base, old = repository(hub, "eva/base", {"config.json": b'{"model_type": "old"}'})
+    mine = adapter(hub, "eva/base")
+    pinned = HubRepositories(hub).resolve(person(hub, "rev"), "ana/lora", None).base
+    assert pinned == Base(repo_id=base, name="eva/base", revision="main", commit=old)
+    push(hub, base, {"config.json": b'{"model_type": "new"}'})
+    pantry = FolderPantry(hub, models)
+    for commit, said in ((pinned, "old"), (None, "new")):
+        folder = fetch(pantry, *mine, commit)
+        found = json.loads((base_in(folder, "eva/base") / "config.json").read_bytes())
+        assert found == {"model_type": said}
+    assert len(list((models / str(mine[0])).iterdir())) == 2

@@ -6,12 +6,14 @@ import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hub_parts import hub as make_hub
 from hub_parts import person, push, record
 from lanza.auth.principal import Principal
+from lanza.endpoints.repositories import Found
 from lanza.hub import repos
 from lanza.hub.catalog import refresh
 from lanza.hub.hub import Hub
@@ -40,17 +42,17 @@ def model(hub: Hub, caller: Principal, name: str, files: dict[str, bytes], *, pr
     refresh(hub, number)
 
 
-def adapter(hub: Hub, caller: Principal, name: str, base: str) -> int:
+def adapter(hub: Hub, caller: Principal, name: str, base: str, weigh: Any = None) -> Found:
     config = json.dumps({"base_model_name_or_path": base, "peft_type": "LORA"}).encode()
     files = {"adapter_config.json": config, "adapter_model.safetensors": safetensors(SMALL)}
     model(hub, caller, name, files)
-    return HubRepositories(hub).resolve(caller, name, None).needs_bytes
+    return HubRepositories(hub, weigh=weigh).resolve(caller, name, None)
 
 
 def test_an_adapter_needs_what_its_base_needs(hub: Hub) -> None:
     ana = person(hub, "ana")
     model(hub, ana, "ana/base", {"config.json": b"{}", "model.safetensors": safetensors(LARGE)}, private=True)
-    assert adapter(hub, ana, "ana/lora", "ana/base") == needs_bytes({"F32": LARGE})
+    assert adapter(hub, ana, "ana/lora", "ana/base").needs_bytes == needs_bytes({"F32": LARGE})
 
 
 @pytest.mark.parametrize("base", ["eva/secret", "nadie/nada", "/home/ana/base"])
@@ -58,4 +60,12 @@ def test_what_is_not_for_the_caller_is_not_counted(hub: Hub, base: str) -> None:
     ana, eva = person(hub, "ana"), person(hub, "eva")
     weights = {"model.safetensors": safetensors(LARGE)}
     model(hub, eva, "eva/secret", weights, private=True)
-    assert adapter(hub, ana, "ana/lora", base) == 0
+    found = adapter(hub, ana, "ana/lora", base)
+    assert (found.needs_bytes, found.base) == (0, None)
+    assert f"base {base} is cannot be told" in found.uncounted
+
+
+def test_what_is_upstream_is_counted_where_it_is(hub: Hub) -> None:
+    found = adapter(hub, person(hub, "ana"), "ana/lora", "google/base", lambda name, _: {"BF16": LARGE})
+    assert found.needs_bytes == needs_bytes({"BF16": LARGE})
+    assert (found.base, found.uncounted) == (None, "")

@@ -9,7 +9,7 @@ that what else it holds upstream is still read through.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -94,6 +94,19 @@ async def import_repo(
         raise
 
 
+async def parameters_of(upstream: Upstream, name: RepoName, revision: str) -> Mapping[str, int]:
+    """How many parameters of which type a model has, as the upstream hub says: empty where it does not.
+
+    RepoNotFound, Gated, UpstreamUnavailable.
+    """
+    said = await _Source(upstream, name, Progress()).info(revision)
+    counted = said.get("safetensors")
+    parameters = counted.get("parameters") if isinstance(counted, dict) else None
+    if not isinstance(parameters, dict):
+        return {}
+    return {str(kind): count for kind, count in parameters.items() if type(count) is int and count > 0}
+
+
 class _Source:
     """A repository of an upstream hub, to be read."""
 
@@ -103,9 +116,12 @@ class _Source:
         self._name = name
         self._api = f"/api/{name.kind.plural}/{quote(name.id)}"
 
-    async def commit(self, revision: str) -> str:
+    async def info(self, revision: str) -> dict[str, Any]:
         said, _ = await self._json(f"{self._api}/revision/{quote(revision, safe='')}")
-        sha = said.get("sha") if isinstance(said, dict) else None
+        return said if isinstance(said, dict) else {}
+
+    async def commit(self, revision: str) -> str:
+        sha = (await self.info(revision)).get("sha")
         if not isinstance(sha, str) or not re.fullmatch(r"[0-9a-f]{40}", sha):
             raise UpstreamUnavailable(
                 f"the upstream hub does not say which commit {revision!r} of {self._name} is."

@@ -72,6 +72,7 @@ def _endpoints() -> None:
         sa.Column("secrets", sa.LargeBinary),
         sa.Column("repo_id", sa.Integer),
         sa.Column("commit", sa.String, nullable=False),
+        sa.Column("base", sa.JSON),
         sa.Column("warning", sa.String, nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("created_by", sa.String, nullable=False),
