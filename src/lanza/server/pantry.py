@@ -15,11 +15,13 @@ import logging
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
 
 from lanza.endpoints.orders import Stock
 from lanza.endpoints.records import Endpoint, Replica, Revision
@@ -35,6 +37,9 @@ from lanza.models.adapters import BROUGHT, cache_name
 from lanza.server.bases import Bases, Bring, named
 
 log: Final = logging.getLogger("lanza.server")
+
+LEFTOVER_SECONDS: Final = 24 * 3600
+"""A folder aside that has not changed for so long is nobody's any more."""
 
 
 class FolderPantry:
@@ -112,28 +117,43 @@ class FolderPantry:
     # Tidying
 
     def tidy(self) -> None:
-        """Remove the folders that no endpoint is at, and what an earlier run has left half-way."""
+        """Remove the folders that no endpoint is at, and what an earlier run has left half-way.
+
+        What is being made just now stays, and so does the folder of a revision that comes meanwhile.
+        """
         if not self._folder.is_dir():
             return
-        needed = self._needed()
+        oldest = time.time() - LEFTOVER_SECONDS
         for path in self._folder.glob(".*"):
-            shutil.rmtree(path, ignore_errors=True)
+            if path.stat().st_mtime < oldest:
+                shutil.rmtree(path, ignore_errors=True)
+        with self._hub.database.reading() as session:
+            needed = _needed(session)
         for path in self._folder.glob("*/*"):
             if (path.parent.name, path.name) not in needed:
-                log.info("the model folder %s is needed no more", path)
-                shutil.rmtree(path, ignore_errors=True)
+                self._remove(path)
 
-    def _needed(self) -> Collection[tuple[str, str]]:
-        """The folders of revisions that are wanted, that serve, or that a replica runs."""
-        runs = select(Replica.revision).where(Replica.endpoint_id == Revision.endpoint_id)
-        wanted = or_(
-            Revision.number == Endpoint.revision,
-            Revision.number == Endpoint.serving,
-            Revision.number.in_(runs),
-        )
-        of = select(Revision).join(Endpoint, Endpoint.id == Revision.endpoint_id).where(wanted)
-        with self._hub.database.reading() as session:
-            return {(str(it.repo_id), _called(it.commit, base_of(it))) for it in session.scalars(of)}
+    def _remove(self, path: Path) -> None:
+        """Unless it is needed by now. SQLite has one writer, so no look of the loop comes in between."""
+        aside = self._folder / f".{secrets.token_hex(8)}"
+        with self._hub.database.writing() as session:
+            if (path.parent.name, path.name) in _needed(session):
+                return
+            path.rename(aside)
+        log.info("the model folder %s is needed no more", path)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _needed(session: Session) -> Collection[tuple[str, str]]:
+    """The folders of revisions that are wanted, that serve, or that a replica runs."""
+    runs = select(Replica.revision).where(Replica.endpoint_id == Revision.endpoint_id)
+    wanted = or_(
+        Revision.number == Endpoint.revision,
+        Revision.number == Endpoint.serving,
+        Revision.number.in_(runs),
+    )
+    of = select(Revision).join(Endpoint, Endpoint.id == Revision.endpoint_id).where(wanted)
+    return {(str(it.repo_id), _called(it.commit, base_of(it))) for it in session.scalars(of)}
 
 
 def _called(commit: str, base: Base | None) -> str:

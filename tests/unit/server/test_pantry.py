@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,6 +188,8 @@ def test_folders_go_when_no_endpoint_is_at_them(hub: Hub, models: Path) -> None:
     pantry = FolderPantry(hub, models)
     old_folder, new_folder = fetch(pantry, number, old), fetch(pantry, number, new)
     (models / ".half").mkdir()
+    os.utime(models / ".half", (0, 0))
+    (models / ".being-made").mkdir()
     spec = read_spec({"name": "becas", "model": {"repository": "ana/becas"}})
     with hub.database.writing() as session:
         making = store.Making(spec=spec, instance=SMALL, repo_id=number, commit=new, secrets={})
@@ -195,6 +198,7 @@ def test_folders_go_when_no_endpoint_is_at_them(hub: Hub, models: Path) -> None:
     assert new_folder.is_dir()
     assert not old_folder.exists()
     assert not (models / ".half").exists()
+    assert (models / ".being-made").is_dir()
     with hub.database.writing() as session:
         session.delete(session.merge(endpoint))
     pantry.tidy()
