@@ -31,6 +31,8 @@ log = logging.getLogger("lanza.gateway")
 MOST_DEATHS: Final = 2
 """Replicas that may die over one request, before it is thought to be what kills them: one may have died by
 chance, or of another request."""
+MOST_BREAKS: Final = 3
+"""Times that it may be broken off by one replica, of which it may take a moment to see that it is dying."""
 RESTARTING: Final = b'"engine_restarting"'
 """In a refusal of our own replicas: its handler, a process of its own, has died over the request."""
 
@@ -78,6 +80,7 @@ class _Forwarding:
         assert exchange.metrics is not None
         self._metrics = exchange.metrics
         self._deaths = 0
+        self._ended: set[str] = set()
         self._refusal: Answer | None = None
 
     async def serve(self) -> Answer | None:
@@ -165,7 +168,7 @@ class _Forwarding:
             member.failed(now())
             self._refusal = answer
             self._deaths += RESTARTING in answer.body
-            if self._deaths < MOST_DEATHS:
+            if self._deaths < MOST_BREAKS:
                 return False, None
         member.answered()
         await pass_on(self._exchange, answer)
@@ -203,10 +206,12 @@ class _Forwarding:
         )
         if not self._may_retry:
             raise Unavailable(f"the replica of {target.label} that was asked is gone: {error}. Try again.")
-        self._deaths += error.reached
-        if self._deaths >= MOST_DEATHS:
+        if error.reached:
+            self._deaths += 1
+            self._ended.add(member.place.id)
+        if len(self._ended) >= MOST_DEATHS or self._deaths >= MOST_BREAKS:
             raise EngineFailed(
-                f"{self._deaths} replicas of {target.label} ended over this request: it may be what ends "
+                f"{len(self._ended)} replicas of {target.label} ended over this request: it may be what ends "
                 f"them. `lanza logs {target.label}` says more."
             )
 
