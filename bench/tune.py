@@ -8,8 +8,9 @@ one. A try whose server refuses or errs is recorded with its reason and cannot w
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,10 +26,17 @@ PASSES: Final = 2
 
 
 class Search:
-    """Tries of one contestant under one load; each setting is tried once."""
+    """Tries of the values in `grid` under one load; `attempt` makes one, and each setting is tried once."""
 
-    def __init__(self, contestant: Contestant, subject: Subject, load: Load, plan: Plan) -> None:
-        self._contestant, self._subject, self._load, self._plan = contestant, subject, load, plan
+    def __init__(
+        self,
+        grid: Mapping[str, Sequence[Any]],
+        attempt: Callable[[Settings], Figures],
+        *,
+        clients: int,
+        passes: int = PASSES,
+    ) -> None:
+        self._grid, self._attempt, self._clients, self._passes = grid, attempt, clients, passes
         self._scores: dict[str, float] = {}
         self.tries: list[dict[str, Any]] = []
 
@@ -41,23 +49,20 @@ class Search:
 
     def _try(self, settings: Settings) -> float:
         try:
-            figures = turn(self._contestant, self._subject, self._load, self._plan, settings)
+            figures = self._attempt(settings)
         except (ServerFailed, LoadFailed) as error:
             say(f"  {dict(settings)}: {error}")
             self.tries.append({"settings": dict(settings), "failed": str(error).partition("\n")[0]})
             return float("-inf")
         say(f"  {dict(settings)}: {figures.words}")
         self.tries.append({"settings": dict(settings), **asdict(figures)})
-        return self._goodness(figures)
-
-    def _goodness(self, figures: Figures) -> float:
-        return -figures.p50_ms if self._load.clients == 1 else figures.per_second
+        return -figures.p50_ms if self._clients == 1 else figures.per_second
 
     def run(self) -> Settings:
-        best = self._contestant.first_settings
-        for _ in range(PASSES):
+        best: Settings = {name: values[0] for name, values in self._grid.items()}
+        for _ in range(self._passes):
             before = best
-            for name, values in self._contestant.grid.items():
+            for name, values in self._grid.items():
                 best = max(({**best, name: value} for value in values), key=self.score)
             if best == before:
                 break
@@ -74,7 +79,8 @@ def tune(subjects: Sequence[Subject], plan: Plan, machine: Mapping[str, Any]) ->
                 if not plan.takes_part(contestant):
                     continue
                 say(f"tuning {contestant.title}, {subject.precision}, {load.key}")
-                search = Search(contestant, subject, load, plan)
+                attempt = partial(turn, contestant, subject, load, plan)
+                search = Search(contestant.grid, attempt, clients=load.clients)
                 best = search.run()
                 entry = {
                     "contestant": contestant.name,

@@ -71,11 +71,13 @@ def environment(work: Path) -> dict[str, str]:
     }
 
 
-def _one(text: str) -> bytes:
+def one(text: str) -> bytes:
+    """A request for a text."""
     return json.dumps({"inputs": text}).encode()
 
 
-def _list(text: str) -> bytes:
+def many(text: str) -> bytes:
+    """A request for a list of one text."""
     return json.dumps({"inputs": [text]}).encode()
 
 
@@ -88,24 +90,29 @@ def _litserve(stand: Stand) -> Sequence[str]:
     return [sys.executable, str(HERE / "litserve_app.py")]
 
 
-def _bentoml(stand: Stand) -> Sequence[str]:
-    program = str(Path(sys.executable).with_name("bentoml"))
-    where = ["--working-dir", str(HERE.parent), "--host", "127.0.0.1", "--port", str(stand.port)]
-    return [program, "serve", "contestants.bentoml_app:Encoder", *where, "--timeout-keep-alive", "75"]
+def bentoml(service: str) -> Callable[[Stand], Sequence[str]]:
+    """The command that serves `service`, as `module:Class`."""
+
+    def command(stand: Stand) -> Sequence[str]:
+        program = str(Path(sys.executable).with_name("bentoml"))
+        where = ["--working-dir", str(HERE.parent), "--host", "127.0.0.1", "--port", str(stand.port)]
+        return [program, "serve", service, *where, "--timeout-keep-alive", "75"]
+
+    return command
 
 
 def _tutorial(stand: Stand) -> Sequence[str]:
     return [sys.executable, str(HERE / "tutorial_app.py")]
 
 
-LANZA: Final = Contestant(name="lanza", title="Lanza", path="/", command=_lanza, body=_one)
+LANZA: Final = Contestant(name="lanza", title="Lanza", path="/", command=_lanza, body=one)
 
 LITSERVE: Final = Contestant(
     name="litserve",
     title="LitServe",
     path="/predict",
     command=_litserve,
-    body=_one,
+    body=one,
     grid={
         "max_batch_size": (32, 1, 8, 16, 64),
         "batch_timeout": (0.002, 0.0, 0.001, 0.005, 0.01),
@@ -120,8 +127,8 @@ BENTOML: Final = Contestant(
     name="bentoml",
     title="BentoML",
     path="/predict",
-    command=_bentoml,
-    body=_list,
+    command=bentoml("contestants.bentoml_app:Encoder"),
+    body=many,
     grid={
         "batchable": (True, False),
         "max_batch_size": (32, 8, 16, 64),
@@ -137,7 +144,7 @@ TUTORIAL: Final = Contestant(
     title="FastAPI + transformers",
     path="/predict",
     command=_tutorial,
-    body=_one,
+    body=one,
     wants="weights",
 )
 

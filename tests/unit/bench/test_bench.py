@@ -137,29 +137,18 @@ def test_only_what_stands_between_the_marks_is_replaced(bench: Any, tmp_path: Pa
         report.MARKS.write(page, report.page(results()))
 
 
-def test_the_search_finds_what_is_best_and_passes_over_what_fails(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tune, load, contestants = bench("tune"), bench("load"), bench("contestants")
+def test_the_search_finds_what_is_best_and_passes_over_what_fails(bench: Any) -> None:
+    tune, load = bench("tune"), bench("load")
 
-    def turn(contestant: Any, subject: Any, load_: Any, plan: Any, settings: Any) -> Any:
+    def attempt(settings: Any) -> Any:
         if settings["batch"] == 64:
             raise load.LoadFailed("refused")
         rate = settings["batch"] * (3 if settings["workers"] == 2 else 1)
         return load.Figures(per_second=rate, p50_ms=rate, p99_ms=rate)
 
-    monkeypatch.setattr(tune, "turn", turn)
-    peer = contestants.Contestant(
-        name="peer",
-        title="Peer",
-        path="/",
-        command=list,
-        body=str.encode,
-        grid={"batch": (8, 16, 64), "workers": (1, 2)},
-    )
-    many = tune.Search(peer, None, load.Load(tokens=14, clients=32), None)
+    grid = {"batch": (8, 16, 64), "workers": (1, 2)}
+    many = tune.Search(grid, attempt, clients=32)
     assert many.run() == {"batch": 16, "workers": 2}
     assert [entry.get("failed") for entry in many.tries].count("refused") == 2
     assert len({json.dumps(entry["settings"]) for entry in many.tries}) == len(many.tries)
-    one = tune.Search(peer, None, load.Load(tokens=14, clients=1), None)
-    assert one.run() == {"batch": 8, "workers": 1}
+    assert tune.Search(grid, attempt, clients=1).run() == {"batch": 8, "workers": 1}
