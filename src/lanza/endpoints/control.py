@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from lanza.auth import accounts
 from lanza.auth.audit import Trail
 from lanza.auth.principal import Principal, Scope
-from lanza.database import Database
+from lanza.database import Database, now
 from lanza.endpoints import store
 from lanza.endpoints.estimate import Expected
 from lanza.endpoints.forecast import Forecast, forecast
@@ -149,6 +149,7 @@ class Control:
         serverless: bool = False,
     ) -> View:
         making = self._maker.new(trail.caller, tree, rehearse=rehearse)
+        _check_expiry(making.spec, None)
         with self.database.writing() as session:
             owner = accounts.get(session, namespace)
             endpoint = store.create(
@@ -175,6 +176,7 @@ class Control:
             seen = store.get(session, namespace, name)
             before = self._before(session, seen)
         making = self._maker.changed(caller, change, before, rehearse=rehearse)
+        _check_expiry(making.spec, before.spec)
 
         def do(session: Session, endpoint: Endpoint) -> None:
             if (endpoint.id, endpoint.updated_at) != (seen.id, seen.updated_at):
@@ -265,6 +267,16 @@ def _view(session: Session, endpoint: Endpoint) -> View:
         instance=store.instance_of(revision),
         replicas=store.replicas(session, endpoint),
     )
+
+
+def _check_expiry(spec: EndpointSpec, before: EndpointSpec | None) -> None:
+    """BadRequest for a moment that has passed: the endpoint would be gone before anybody has seen it."""
+    given = spec.expires
+    if given is not None and given <= now() and (before is None or given != before.expires):
+        raise BadRequest(
+            f"expires is in the past ({given:%Y-%m-%d %H:%M} {given.tzname()}): name a moment to come, or "
+            "delete the endpoint."
+        )
 
 
 def _earlier(session: Session, endpoint: Endpoint, to: int | None) -> int:

@@ -29,11 +29,16 @@ MOST_REPLICAS: Final = 100
 MOST_VARIABLES: Final = 200
 LONGEST_VARIABLE: Final = 32 * 1024
 DEFAULT_IDLE_MINUTES: Final = 15.0
+ENGINES: Final = ("onnx", "transformers", "handler")
+"""The engines of Lanza's own replica, as a spec names them."""
 
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OURS: Final = re.compile(r"LANZA_|LD_|PYTHON(HOME|PATH|STARTUP)$")
 """Variables that a replica is started with, or that would change which program is run."""
+_ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@*]+/?")
+_WEBHOOK: Final = re.compile(r"https?://[^\s/?#]")
+_CALLER: Final = re.compile(r"[^\s/*]+(/[^/]+)?")
 
 
 class Security(StrEnum):
@@ -301,6 +306,8 @@ def _wrong_scaling(scaling: Scaling) -> list[str]:
         wrong.append(f"scaling.measure has one entry, by {', '.join(Measure)}.")
     elif not 0 < scaling.threshold < math.inf:
         wrong.append(f"the threshold of {scaling.measured} is more than 0.")
+    elif scaling.measured is Measure.HARDWARE and scaling.threshold > 100:
+        wrong.append(f"hardwareUsage is in percent of what a replica has: never {scaling.threshold:g}.")
     return wrong
 
 
@@ -323,6 +330,8 @@ def _wrong_model(model: Model) -> list[str]:
             wrong.append(f"the value of {name} is no text of up to {LONGEST_VARIABLE:,} characters.")
     if len(model.env) + len(model.secrets) > MOST_VARIABLES:
         wrong.append(f"an endpoint has at most {MOST_VARIABLES} variables.")
+    if both := model.env.keys() & model.secrets.keys():
+        wrong.append(f"{min(both)} is in model.env and in model.secrets: leave it in one of them.")
     return wrong
 
 
@@ -338,7 +347,7 @@ def _wrong_task(model: Model) -> list[str]:
 
 def _wrong_program(model: Model) -> list[str]:
     if "custom" not in model.image:
-        return ["model.command goes with a custom image: leave it out."] if model.words else []
+        return _wrong_engine(model)
     try:
         custom = model.custom
     except msgspec.ValidationError as error:
@@ -354,8 +363,34 @@ def _wrong_program(model: Model) -> list[str]:
     return wrong
 
 
-def _wrong_rest(spec: EndpointSpec) -> list[str]:
+def _wrong_engine(model: Model) -> list[str]:
+    """Of Lanza's own replica. It would say so itself, but only once it was started."""
     wrong = []
+    if model.words:
+        wrong.append("model.command goes with a custom image: leave it out.")
+    if model.engine is not None and model.engine not in ENGINES:
+        wrong.append(f"there is no engine {model.engine!r} here; there are: {', '.join(ENGINES)}.")
+    return wrong
+
+
+def _wrong_callers(spec: EndpointSpec) -> list[str]:
+    """Names and origins that nobody can have, so that a slip of the pen is no closed door."""
+    return [
+        *(
+            f"allowedTokens names accounts, or account/token: not {name!r}."
+            for name in spec.allowed_tokens
+            if not _CALLER.fullmatch(name)
+        ),
+        *(
+            f'cors has origins such as https://app.example.org, or "*": not {origin!r}.'
+            for origin in spec.cors
+            if origin != "*" and not _ORIGIN.fullmatch(origin)
+        ),
+    ]
+
+
+def _wrong_rest(spec: EndpointSpec) -> list[str]:
+    wrong = _wrong_callers(spec)
     if spec.budget is not None:
         if not 0 < spec.budget.amount < math.inf:
             wrong.append(f"budget.amount is in dollars, and more than 0: not {spec.budget.amount:g}.")
@@ -376,6 +411,6 @@ def _wrong_rest(spec: EndpointSpec) -> list[str]:
             wrong.append(f"{name} is more than 0: not {value:g}.")
     if spec.route is not None and (spec.route.domain or spec.route.path):
         wrong.append("route: endpoints have no further addresses here; put a proxy in front for that.")
-    if spec.webhook is not None and not spec.webhook.startswith(("https://", "http://")):
-        wrong.append("webhook is an address, http:// or https://.")
+    if spec.webhook is not None and not _WEBHOOK.match(spec.webhook):
+        wrong.append("webhook is an address, http:// or https:// and a host.")
     return wrong

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanza.endpoints.spec import EndpointSpec, Security, kept, merged, read_spec
+from lanza import engines
+from lanza.endpoints.spec import ENGINES, EndpointSpec, Security, kept, merged, read_spec
 from lanza.errors import BadRequest, NotYet
 
 FIELDS: Final = [
@@ -173,6 +174,17 @@ def test_a_change_of_one_number_keeps_its_neighbours() -> None:
         (tree(rateLimit={"perToken": -1}), "perToken"),
         (tree(route={"domain": "x.org"}), "proxy"),
         (tree(webhook="ftp://x"), "webhook"),
+        (tree(webhook="https:///hook"), "webhook"),
+        (tree(compute={"scaling": {"measure": {"hardwareUsage": 101}}}), "percent"),
+        (tree(model={"repository": "ana/becas", "engine": "onxx"}), "onnx, transformers, handler"),
+        (tree(model={"repository": "ana/becas", "task": "clasificar"}), "text-classification"),
+        (tree(model={"repository": "ana/becas", "env": {"A": "1"}, "secrets": {"A": "2"}}), "one of them"),
+        (tree(allowedTokens=["leo", "*"]), "'*'"),
+        (tree(allowedTokens=["leo/ci/x"]), "'leo/ci/x'"),
+        (tree(cors=["app.example.org"]), "'app.example.org'"),
+        (tree(cors=["https://*.example.org"]), "example.org"),
+        (tree(cors=["https://app.example.org/page"]), "/page"),
+        (tree(cors=["null"]), "'null'"),
         (tree(type="secret"), "`type`"),
     ],
 )
@@ -180,6 +192,18 @@ def test_what_is_wrong_is_named(changed: Any, said: str) -> None:
     with pytest.raises(BadRequest) as caught:
         read_spec(changed)
     assert said in caught.value.message
+
+
+def test_what_callers_and_engines_are_called() -> None:
+    read_spec(
+        tree(
+            allowedTokens=["leo", "eva/my token"],
+            cors=["*", "https://app.example.org:8443", "http://[::1]:3000/", "chrome-extension://abc"],
+        )
+    )
+    for name in engines.ENGINES:
+        read_spec(tree(model={"repository": "ana/becas", "engine": name, "task": "custom"}))
+    assert set(ENGINES) == set(engines.ENGINES)
 
 
 def test_a_safety_policy_is_to_come() -> None:

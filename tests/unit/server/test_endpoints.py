@@ -55,6 +55,7 @@ def put(server: Server, token: str, **changes: Any) -> Answer:
         ({"colour": "blue"}, "colour"),
         ({"platform": "moon"}, "there is no platform 'moon' here; there is: local"),
         ({"expires": "2027-01-01T00:00:00"}, "expires needs its zone"),
+        ({"expires": "2020-01-01T00:00:00Z"}, "expires is in the past"),
         ({"webhook": "mailto:ana@example.org"}, "webhook"),
         ({"deadline": 0}, "deadline is more than 0"),
     ],
@@ -66,9 +67,21 @@ def test_what_is_wrong_is_said(server: Server, ana: str, changes: dict[str, Any]
     assert answer.headers["x-error-message"]
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"null", b'"x"', b"\xff"])
+@pytest.mark.parametrize("body", [b"{", b"[]", b"null", b'"x"', b"\xff", b'{"tags":' + b"[" * 100_000])
 def test_a_body_that_is_no_tree(server: Server, ana: str, body: bytes) -> None:
-    assert server.ask("/v2/endpoint/ana", ana, method="POST", body=body).status == 400
+    for path in ("/v2/endpoint/ana", "/api/lanza/estimate", "/api/repos/create"):
+        assert server.ask(path, ana, method="POST", body=body).status == 400
+
+
+def test_what_is_kept_can_be_shown(server: Server, ana: str) -> None:
+    """Any object is taken in `privateService`: one that no answer could hold would hide the whole list."""
+    deep: Any = "x"
+    for _ in range(100):
+        deep = {"a": deep}
+    refused = create(server, ana, privateService=deep)
+    assert (refused.status, "too deep" in refused.json["error"]) == (400, True)
+    assert create(server, ana, privateService={"a": {"b": ["c"]}}).status == 202
+    assert server.ask("/v2/endpoint/ana", ana).status == 200
 
 
 def test_a_safety_policy_is_not_pretended(server: Server, ana: str) -> None:

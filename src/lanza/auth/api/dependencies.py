@@ -5,7 +5,7 @@ The dependencies are async because they wait for nothing but the body: FastAPI r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -27,6 +27,7 @@ from lanza.errors import BadRequest, Forbidden, PayloadTooLarge, Unauthorized, U
 
 MOST_BYTES: Final = 2**18
 MOST_FIELDS: Final = 50
+DEEPEST: Final = 64
 FORM: Final = "application/x-www-form-urlencoded"
 
 Leaving = Callable[[Session, Account], Callable[[], None]]
@@ -96,14 +97,39 @@ def json_body(kind: type[Any]) -> Any:
     decoder = msgspec.json.Decoder(kind)
 
     async def read(request: Request) -> Any:
-        body = await _body(request)
-        try:
-            return decoder.decode(body or b"{}")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadRequest(f"the body is not the JSON that this route takes: {error}.") from error
+        return decoded(decoder, await _body(request))
 
     read.body = kind  # type: ignore[attr-defined]
     return Depends(read)
+
+
+def decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+    """What `body` says; nothing is an empty object. BadRequest, also for what is nested so deep that it could
+    be kept and not be shown again."""
+    try:
+        found = decoder.decode(body or b"{}")
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the body is not the JSON that this route takes: {error}.") from error
+    level = [found]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _within(outer)]
+        if not level:
+            return found
+    raise _too_deep()
+
+
+def _too_deep() -> BadRequest:
+    return BadRequest(f"the body is nested too deep: {DEEPEST} levels are the most.")
+
+
+def _within(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, list | tuple):
+        return value
+    return [getattr(value, name) for name in getattr(value, "__struct_fields__", ())]
 
 
 def require_rules(caller: Principal) -> None:

@@ -13,8 +13,9 @@ import msgspec
 from fastapi import Depends
 from starlette.requests import Request
 
+from lanza.auth.api.dependencies import decoded
 from lanza.auth.principal import Principal
-from lanza.errors import BadRequest, PayloadTooLarge
+from lanza.errors import PayloadTooLarge
 from lanza.hub.api.paths import plain, server_of
 from lanza.hub.hub import Hub
 from lanza.hub.names import RepoName, parse_repo
@@ -75,11 +76,7 @@ def json_body(kind: type[Any], most: int = 2**20) -> Any:
     decoder = msgspec.json.Decoder(kind)
 
     async def read(request: Request) -> Any:
-        body = await read_body(request, most)
-        try:
-            return decoder.decode(body or b"{}")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadRequest(f"the body is not the JSON that this route takes: {error}.") from error
+        return decoded(decoder, await read_body(request, most))
 
     read.body = kind  # type: ignore[attr-defined]
     return Depends(read)

@@ -55,7 +55,7 @@ async def _fields(request: Request) -> dict[str, str]:
         if request.headers.get("content-type", "").startswith("application/json"):
             return msgspec.json.decode(body or b"{}", type=dict[str, str])
         return dict(parse_qsl(body.decode(), max_num_fields=gating.MOST_FIELDS))
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BadRequest(f"the fields of the request cannot be read: {error}.") from error
 
 

@@ -92,7 +92,7 @@ async def _paths_wanted(request: Request) -> PathsWanted:
     if request.headers.get("content-type", "").startswith("application/json"):
         try:
             wanted = msgspec.json.decode(body, type=PathsWanted)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise BadRequest(f'the body must be {{"paths": [...], "expand": false}}: {error}.') from error
     else:
         try:
