@@ -28,10 +28,7 @@ def check_caller(target: Target, caller: Principal, address: str, internal: Sequ
             "`Authorization: Bearer lz_...`."
         )
     if not _allowed(target, caller):
-        raise Forbidden(
-            f"the token {caller.token_name!r} of {caller.name} may not call {target.label}: ask its owner to "
-            "name it in allowedTokens, or use another."
-        )
+        raise Forbidden(f"the token {caller.token_name!r} of {caller.name} {_lacking(target, caller)}")
     if target.security is Security.PRIVATE and not within(address, tuple(internal)):
         raise Forbidden(
             f"{target.label} is private, and {address or 'an unknown address'} is no internal address of "
@@ -48,6 +45,19 @@ def _allowed(target: Target, caller: Principal) -> bool:
     if f"{account}/{caller.token_name.lower()}" in target.allowed:
         return True
     return account in target.allowed and _good_for(target, caller)
+
+
+def _lacking(target: Target, caller: Principal) -> str:
+    """What keeps a token out: a right of its own, or the owner's word."""
+    label = target.label
+    welcome = (
+        target.security is Security.AUTHENTICATED
+        or target.namespace.lower() in caller.memberships
+        or caller.name.lower() in target.allowed
+    )
+    if welcome and not _good_for(target, caller):
+        return f"has no right to call {label}: use another, or one with the grant {label}={Scope.CALL}."
+    return f"may not call {label}: ask its owner to name it in allowedTokens, or use another."
 
 
 def _good_for(target: Target, caller: Principal) -> bool:

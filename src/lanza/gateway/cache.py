@@ -2,7 +2,8 @@
 
 Only whole answers of 200 to GET and POST are kept, for one hour and within a bound of bytes, those that were
 used longest ago going first. The key is all that an answer may depend on: endpoint, revision, address, body,
-and what the caller accepts. Whoever asks was let in before.
+and what the caller accepts. An answer that depends on more says so (`Vary`), and is not kept. Whoever asks
+was let in before.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from lanza.gateway.targets import Target
 AGE: Final = 3600.0
 _OVERHEAD: Final = 512
 _DECIDING: Final = (b"accept", b"accept-language", b"accept-encoding", b"content-type", b"content-encoding")
+_HARMLESS: Final = frozenset((*_DECIDING, b"origin"))
+"""What an answer may vary by and be kept: it is in the key, or no replica gets it."""
+_NOT_KEPT: Final = (b"no-store", b"no-cache", b"private", b"max-age=0")
 
 Key = tuple[int, int, bytes]
 
@@ -53,9 +57,12 @@ class ResponseCache:
         """What this request's answer is kept under; None when it cannot be."""
         if not target.cached or not exchange.whole or exchange.method not in ("GET", "POST"):
             return None
-        if self._revisions.get(target.id, target.revision) != target.revision:
+        revision = _serving(target)
+        if revision is None:
+            return None
+        if self._revisions.get(target.id, revision) != revision:
             self.drop(target.id)
-        self._revisions[target.id] = target.revision
+        self._revisions[target.id] = revision
         digest = hashlib.blake2b(digest_size=24)
         for part in (
             exchange.method.encode(),
@@ -66,7 +73,7 @@ class ResponseCache:
         ):
             digest.update(b"%d:" % len(part))
             digest.update(part)
-        return target.id, target.revision, digest.digest()
+        return target.id, revision, digest.digest()
 
     def find(self, key: Key) -> Kept | None:
         kept = self._kept.get(key)
@@ -78,10 +85,9 @@ class ResponseCache:
         self._kept.move_to_end(key)
         return kept
 
-    def keep(self, key: Key, answer: Answer) -> None:
-        """Only an answer of 200 that does not say otherwise."""
-        control = next((value for name, value in answer.headers if name == b"cache-control"), b"")
-        if answer.status != 200 or b"no-store" in control or b"private" in control:
+    def keep(self, key: Key, answer: Answer, revision: int) -> None:
+        """Only an answer of 200 by the revision that was expected to give it, and that may be kept."""
+        if answer.status != 200 or revision != key[1] or not _may_be_kept(answer.headers):
             return
         headers = [pair for pair in answer_headers(answer.headers) if pair[0] != b"content-length"]
         kept = Kept(headers=headers, body=answer.body, until=self._clock() + AGE)
@@ -102,3 +108,25 @@ class ResponseCache:
         kept = self._kept.pop(key, None)
         if kept is not None:
             self.bytes -= kept.size
+
+
+def wants_anew(exchange: Exchange) -> bool:
+    """Whether who asks wants no answer from before: HTTP's word for it, and the inference API's."""
+    return b"no-cache" in exchange.named.get(b"cache-control", b"").lower() or exchange.named.get(
+        b"x-use-cache", b""
+    ).lower() in (b"0", b"false")
+
+
+def _serving(target: Target) -> int | None:
+    """The revision that answers; None while there are two of them."""
+    revisions = {place.revision for place in target.places}
+    return target.revision if not revisions else revisions.pop() if len(revisions) == 1 else None
+
+
+def _may_be_kept(headers: Headers) -> bool:
+    for name, value in headers:
+        if name == b"cache-control" and any(word in value.lower() for word in _NOT_KEPT):
+            return False
+        if name == b"vary" and not {it.strip() for it in value.lower().split(b",")} <= _HARMLESS:
+            return False
+    return True

@@ -59,9 +59,10 @@ class Callers:
         if caller is None:
             try:
                 caller = await self._asked(text)
-            except Unauthorized:
+            except Unauthorized as error:
                 if needed:
                     raise
+                exchange.refused = error
                 caller = ANONYMOUS
         exchange.caller = caller
         if not caller.anonymous:
@@ -81,4 +82,12 @@ class Callers:
             return believed
 
     def check(self, exchange: Exchange) -> Callable[[Target], None]:
-        return lambda target: check_caller(target, exchange.caller, exchange.client, self._internal)
+        """Whether this caller may call a target. Who has shown a wrong token is told so, not to show one."""
+
+        def look(target: Target) -> None:
+            try:
+                check_caller(target, exchange.caller, exchange.client, self._internal)
+            except Unauthorized as error:
+                raise (exchange.refused or error) from None
+
+        return look

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from lanza.auth.audit import Trail
 from lanza.auth.principal import ANONYMOUS, Principal
-from lanza.errors import BadRequest, Overloaded
+from lanza.errors import BadRequest, Overloaded, Unauthorized
 from lanza.gateway.heads import ALWAYS, PAGE, Headers
 from lanza.gateway.meter import Tally
 from lanza.gateway.metrics import EndpointMetrics
@@ -58,7 +58,8 @@ class Budget:
 class Exchange:
     """`close` it at the end. `status` is 0 until an answer has begun.
 
-    `patience` is how many seconds may pass between two parts of the body.
+    `patience` is how many seconds may pass between two parts of the body. `refused` says why the token that
+    was shown is nobody's, `revision` of which revision the replica was that has answered.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class Exchange:
         self.started = time.perf_counter()
         self.caller: Principal = ANONYMOUS
         self.token = ""
+        self.refused: Unauthorized | None = None
+        self.revision = 0
         self.body = b""
         self.whole = False
         self.passed_on = False

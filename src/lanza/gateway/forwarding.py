@@ -118,7 +118,9 @@ class _Forwarding:
         self._tally.in_flight += 1
         self._metrics.in_flight.inc()
         try:
-            return await self._attempt(member)
+            settled = await self._attempt(member)
+            self._exchange.revision = member.place.revision
+            return settled
         finally:
             member.in_flight -= 1
             self._tally.in_flight -= 1

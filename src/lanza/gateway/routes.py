@@ -6,12 +6,13 @@ models, a page of another site that asks beforehand) is answered here.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any, Final
 
 import msgspec
 
 from lanza.endpoints.spec import Security
-from lanza.errors import BadRequest, MethodNotAllowed, NotFound, PayloadTooLarge
+from lanza.errors import BadRequest, MethodNotAllowed, NotFound, PayloadTooLarge, Unauthorized
 from lanza.gateway import cors
 from lanza.gateway.addresses import Address, Means
 from lanza.gateway.answers import JSON
@@ -84,7 +85,8 @@ class Routes:
             raise BadRequest(
                 "`model` is missing: name an endpoint (namespace/name) or its repository."
             ) from None
-        return await self._directory.by_model(model, exchange.caller, self._callers.check(exchange))
+        check = self._callers.check(exchange)
+        return await _unless_refused(exchange, self._directory.by_model(model, exchange.caller, check))
 
     async def _by_repository(self, exchange: Exchange, address: Address) -> Target:
         if exchange.method != "POST":
@@ -92,21 +94,23 @@ class Routes:
                 "this address takes POST, and no pages of other sites: call the endpoint's own."
             )
         await self._callers.identify(exchange, needed=False)
-        return await self._directory.by_repository(
-            address.what, exchange.trail, self._callers.check(exchange)
-        )
+        check = self._callers.check(exchange)
+        found = self._directory.by_repository(address.what, exchange.trail, check)
+        return await _unless_refused(exchange, found)
 
     async def _models(self, exchange: Exchange, address: Address) -> None:
         if exchange.method not in ("GET", "HEAD"):
             raise MethodNotAllowed("this address takes GET.")
         await self._callers.identify(exchange, needed=False)
         if address.what:
-            target = await self._directory.by_model(
-                address.what, exchange.caller, self._callers.check(exchange)
-            )
+            check = self._callers.check(exchange)
+            found = self._directory.by_model(address.what, exchange.caller, check)
+            target = await _unless_refused(exchange, found)
             body = msgspec.json.encode(_entry(target))
         else:
             listed = await self._directory.listed(self._callers.check(exchange))
+            if not listed and exchange.refused is not None:
+                raise exchange.refused
             body = msgspec.json.encode({"object": "list", "data": [_entry(it) for it in listed]})
         await exchange.answer(200, [JSON, (b"content-length", b"%d" % len(body))], body)
 
@@ -115,6 +119,16 @@ class Routes:
         asked = named.get(b"access-control-request-headers", b"")
         headers = cors.preflight(target, origin, named.get(b"host", b""), asked)
         await exchange.answer(204, headers, b"")
+
+
+async def _unless_refused(exchange: Exchange, finding: Awaitable[Target]) -> Target:
+    """What is found. If that is nothing, and the token was wrong, it is the token that is to be put right."""
+    try:
+        return await finding
+    except (NotFound, Unauthorized):
+        if exchange.refused is not None:
+            raise exchange.refused from None
+        raise
 
 
 def _is_preflight(exchange: Exchange) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from lanza.errors import Unavailable
 from lanza.gateway import cors
 from lanza.gateway.addresses import Address
-from lanza.gateway.cache import ResponseCache
+from lanza.gateway.cache import ResponseCache, wants_anew
 from lanza.gateway.callers import Callers
 from lanza.gateway.exchange import Exchange
 from lanza.gateway.forwarding import Forwarder
@@ -51,25 +51,28 @@ class Service:
         exchange.page = address.path == b"/docs" and exchange.method in ("GET", "HEAD")
         self._callers.check(exchange)(target)
         tally = self._meter.of(target)
-        self._limits.check(target, exchange.token or exchange.client, tally)
-        tally.open += 1
+        looks = only_looks(exchange, address)
+        if not looks:
+            self._limits.check(target, exchange.token or exchange.client, tally)
+            tally.open += 1
         try:
             if not exchange.whole:
                 await exchange.read(REPLAYED)
             if exchange.whole:
                 exchange.watch()
-            if only_looks(exchange, address) and not target.places:
+            if looks and not target.places:
                 check_awaited(target)
                 raise Unavailable(f"{target.label} has no replica ready: it is {target.state}.")
             await self._forward(exchange, target, address, tally)
         finally:
-            tally.open -= 1
-            if not only_looks(exchange, address):
+            if not looks:
+                tally.open -= 1
                 exchange.tally = tally
 
     async def _forward(self, exchange: Exchange, target: Target, address: Address, tally: Tally) -> None:
-        key = self._cache.key(target, exchange, address.path) if target.cached else None
-        if key is not None and (kept := self._cache.find(key)) is not None:
+        cached = target.cached and not only_looks(exchange, address)
+        key = self._cache.key(target, exchange, address.path) if cached else None
+        if key is not None and not wants_anew(exchange) and (kept := self._cache.find(key)) is not None:
             assert exchange.metrics is not None
             exchange.metrics.cached.inc()
             length = (b"content-length", b"%d" % len(kept.body))
@@ -77,9 +80,10 @@ class Service:
             return
         answer = await self._forwarder.serve(exchange, target, address, tally)
         if key is not None and answer is not None:
-            self._cache.keep(key, answer)
+            self._cache.keep(key, answer, exchange.revision)
 
 
 def only_looks(exchange: Exchange, address: Address) -> bool:
-    """Whether this asks for a replica's health: that starts none, and keeps none awake."""
+    """Whether this asks for a replica's health: that starts none, keeps none awake, counts against no limit
+    and is never remembered."""
     return address.path == b"/health" and exchange.method in ("GET", "HEAD")

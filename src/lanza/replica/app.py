@@ -41,6 +41,8 @@ from lanza.tasks import Task, find_task
 
 BODIES_BYTES: Final = 512 * 2**20
 """All bodies that are in memory at once, at most, or twice the largest one where that is more."""
+_OF_THIS_MOMENT: Final[Headers] = [(b"cache-control", b"no-store")]
+"""Of answers that are true only now, so that nothing on their way gives them again."""
 
 
 class State(StrEnum):
@@ -164,10 +166,10 @@ class Replica:
     async def _health(self, exchange: Exchange) -> None:
         body = {"status": self.state, "waiting": self._load("waiting"), "running": self._load("running")}
         status = 200 if self.state is State.READY else 503
-        await exchange.answer(huggingface.encode(body), status=status)
+        await exchange.answer(huggingface.encode(body), status=status, headers=_OF_THIS_MOMENT)
 
     async def _info(self, exchange: Exchange) -> None:
-        await exchange.answer(huggingface.encode(self.info()))
+        await exchange.answer(huggingface.encode(self.info()), headers=_OF_THIS_MOMENT)
 
     def info(self) -> Mapping[str, Any]:
         """What `/info` says: the model, and which engine answers and why."""
@@ -186,7 +188,7 @@ class Replica:
         return {"model": self.spec.name, "state": self.state, "lanza": __version__, **about}
 
     async def _metrics(self, exchange: Exchange) -> None:
-        await exchange.answer(self.metrics.render(), kind=Metrics.content_type)
+        await exchange.answer(self.metrics.render(), kind=Metrics.content_type, headers=_OF_THIS_MOMENT)
 
     async def _openapi(self, exchange: Exchange) -> None:
         await exchange.answer(huggingface.encode(openapi(self.info(), self.task, self._routes)))

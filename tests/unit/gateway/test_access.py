@@ -71,14 +71,20 @@ def test_a_fine_grained_token_needs_the_scope(
     grants = [Grant(entity=entity, scopes=frozenset({scope}))]
     token = world.user("bea", Role.FINE_GRAINED, grants=grants)
     world.endpoint(type=level)
-    assert world.ask(token=token).status == status
+    got = world.ask(token=token)
+    assert got.status == status
+    if status == 403:
+        said = "the grant ana/becas=inference" if level == "authenticated" else "name it in allowedTokens"
+        assert said in got.error
 
 
 def test_an_account_that_is_named_still_needs_a_token_with_the_scope(world: GatewayWorld) -> None:
     grants = [Grant(entity="bea", scopes=frozenset({Scope.CALL}))]
     token = world.user("bea", Role.FINE_GRAINED, grants=grants)
     world.endpoint(allowedTokens=["bea"])
-    assert world.ask(token=token).status == 403
+    got = world.ask(token=token)
+    assert got.status == 403
+    assert "has no right to call ana/becas" in got.error  # and its owner has named it already
 
 
 @pytest.mark.parametrize("client", ["10.0.0.7", "::ffff:10.0.0.7", "", "unknown"])
@@ -107,6 +113,32 @@ def test_a_token_that_is_revoked_is_believed_no_longer_than_it_is_cached(world: 
             return [*statuses, (await world.call(token=token)).status]
 
     assert asyncio.run(revoked()) == [200, 401]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body"),
+    [
+        ("/v1/models", "GET", b""),
+        ("/v1/models/ana/becas", "GET", b""),
+        ("/v1/chat/completions", "POST", b'{"model": "ana/becas"}'),
+        ("/v1/chat/completions", "POST", b'{"model": "ana/none"}'),
+        ("/models/ana/becas", "POST", b"{}"),
+    ],
+)
+def test_a_wrong_token_is_said_to_be_wrong(world: GatewayWorld, path: str, method: str, body: bytes) -> None:
+    """Not that there is nothing, or that one should be sent: programs try their key at /v1/models."""
+    world.endpoint()
+    got = world.ask(path, token="lz_wrong", method=method, body=body)
+    assert got.status == 401
+    assert "Invalid credentials" in str(got.json["error"])
+
+
+def test_a_wrong_token_shuts_out_of_nothing_that_is_public(world: GatewayWorld) -> None:
+    """Clients of OpenAI always send one."""
+    world.endpoint(type="public")
+    listed = world.ask("/v1/models", token="none", method="GET")
+    assert [it["id"] for it in listed.json["data"]] == ["ana/becas"]
+    assert world.ask("/v1/completions", token="none", body={"model": "ana/becas"}).status == 200
 
 
 # Pages

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from auth_app import Clock
 from gateways import GatewayWorld, Reply, Request, echo, saying
-from lanza.endpoints.records import Endpoint, Point, Usage, WorkerLoad
+from lanza.endpoints.records import Endpoint, Point, Replica, Usage, WorkerLoad
 from lanza.gateway.limits import Bucket
 
 
@@ -144,13 +144,54 @@ def test_nothing_is_kept_that_nobody_asked_to_keep(world: GatewayWorld) -> None:
 
 @pytest.mark.parametrize(
     "what",
-    [{"status": 500}, {"status": 201}, {"headers": {"cache-control": "no-store"}}, {"parts": [b"1"]}],
+    [
+        {"status": 500},
+        {"status": 201},
+        {"headers": {"cache-control": "no-store"}},
+        {"headers": {"cache-control": "Max-Age=0"}},
+        {"headers": {"vary": "Accept, X-User"}},
+        {"headers": {"vary": "*"}},
+        {"parts": [b"1"]},
+    ],
 )
 def test_only_whole_good_answers_are_kept(world: GatewayWorld, what: Any) -> None:
     world.endpoint(type="public", replicas=0, cacheHttpResponses=True)
     world.behave(saying(**what))
     many(world, 2, "")
     assert len(world.network.asked) == 2
+
+
+def test_what_varies_by_what_is_in_the_key_is_kept(world: GatewayWorld) -> None:
+    world.endpoint(type="public", replicas=0, cacheHttpResponses=True)
+    world.behave(saying(headers={"vary": "Accept-Encoding, Origin"}))
+    many(world, 2, "")
+    assert len(world.network.asked) == 1
+
+
+@pytest.mark.parametrize("header", ["Cache-Control: no-cache", "X-Use-Cache: false"])
+def test_who_asks_may_want_an_answer_of_now(world: GatewayWorld, header: str) -> None:
+    world.endpoint(type="public", cacheHttpResponses=True)
+    name, value = header.split(": ")
+
+    async def asked() -> list[str]:
+        async with world.running():
+            got = [await world.call(), await world.call(headers={name: value}), await world.call()]
+            return [one.headers.get("x-lanza-cache", "") for one in got]
+
+    assert asyncio.run(asked()) == ["", "", "hit"]
+
+
+def test_health_is_of_now_and_counts_against_no_limit(world: GatewayWorld) -> None:
+    limits = {"rateLimit": {"perToken": 0.001}, "concurrency": 1}
+    world.endpoint(type="public", cacheHttpResponses=True, **limits)
+
+    async def looked() -> list[int]:
+        async with world.running():
+            looks = [await world.call("/endpoints/ana/becas/health", method="GET", body=b"") for _ in "123"]
+            return [one.status for one in looks] + [(await world.call()).status for _ in "12"]
+
+    assert asyncio.run(looked()) == [200, 200, 200, 200, 429]
+    assert len(world.network.asked) == 4
 
 
 def test_a_cached_answer_is_for_those_who_may_call(world: GatewayWorld) -> None:
@@ -162,7 +203,8 @@ def test_a_cached_answer_is_for_those_who_may_call(world: GatewayWorld) -> None:
 def test_a_new_revision_answers_anew(world: GatewayWorld) -> None:
     world.endpoint(type="public", cacheHttpResponses=True)
 
-    async def across() -> int:
+    async def across() -> tuple[list[int], int]:
+        asked = []
         async with world.running() as gateway:
             await world.call()
             with world.database.writing() as session:
@@ -175,13 +217,18 @@ def test_a_new_revision_answers_anew(world: GatewayWorld) -> None:
                 columns = Revision.__table__.columns.keys()
                 copied = {name: getattr(present, name) for name in columns} | {"number": 2}
                 session.add(Revision(**copied))
-            await gateway.table.get("ana/becas", newer_than=0.0)
-            await world.call()
-            return gateway._cache.bytes
+            for replica in (1, 2):  # the one that serves on until the new one is ready, then that
+                with world.database.writing() as session:
+                    session.query(Replica).update({"revision": replica})
+                await gateway.table.get("ana/becas", newer_than=0.0)
+                for body in (b"{}", b"1"):
+                    await world.call(body=body)
+                asked.append(len(world.network.asked))
+            return asked, gateway._cache.bytes
 
-    kept = asyncio.run(across())
-    assert len(world.network.asked) == 2
-    assert 0 < kept < 1000  # the first answer is not kept any longer
+    asked, kept = asyncio.run(across())
+    assert asked == [2, 4]
+    assert 0 < kept < 2000  # the first answers are not kept any longer
 
 
 def test_the_cache_has_a_bound_and_forgets_the_least_used(world: GatewayWorld) -> None:
