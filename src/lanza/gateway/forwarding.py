@@ -3,7 +3,7 @@
 The model: nothing of an answer reaches the client before it is known that it will not be needed to ask
 somebody else: answers up to `REPLAYED` bytes are whole first. A replica that is not there, ends in the
 middle, talks no HTTP, or says 503, was not the one; the next is asked, and waited for until the deadline. A
-request that ended two replicas is thought to be what ends them. So that none is blamed for its neighbour,
+request that ended three replicas is thought to be what ends them. So that none is blamed for its neighbour,
 those under which one has died are tried one at a time.
 What was begun to be passed on, in either direction, is not tried again.
 """
@@ -28,11 +28,9 @@ from lanza.gateway.targets import Target
 
 log = logging.getLogger("lanza.gateway")
 
-MOST_DEATHS: Final = 2
-"""Replicas that may die over one request, before it is thought to be what kills them: one may have died by
-chance, or of another request."""
-MOST_BREAKS: Final = 3
-"""Times that it may be broken off by one replica, of which it may take a moment to see that it is dying."""
+MOST_DEATHS: Final = 3
+"""Replicas that may die over one request, before it is thought to be what kills them: one may have died of
+another request, and one more by chance."""
 RESTARTING: Final = b'"engine_restarting"'
 """In a refusal of our own replicas: its handler, a process of its own, has died over the request."""
 
@@ -80,18 +78,21 @@ class _Forwarding:
         assert exchange.metrics is not None
         self._metrics = exchange.metrics
         self._deaths = 0
-        self._ended: set[str] = set()
         self._refusal: Answer | None = None
 
     async def serve(self) -> Answer | None:
         while True:
-            done, answer = await (self._try_alone() if self._deaths else self._try())
+            done, answer = await (self._try_alone() if self._deaths == 1 else self._try())
             if done:
                 return answer
             self._metrics.retries.inc()
 
     async def _try_alone(self) -> tuple[bool, Answer | None]:
-        """A replica has died under it: try it when no other suspect is tried."""
+        """A replica has died under it: try it when no other suspect is tried.
+
+        Whose second one has died too does not wait again: if that was by chance, the sooner it is
+        answered the less likely is a third.
+        """
         try:
             async with asyncio.timeout_at(self._asking.deadline):
                 turn = await self._forwarder.fleets.of(self._target).turn()
@@ -170,7 +171,7 @@ class _Forwarding:
             member.failed(now())
             self._refusal = answer
             self._deaths += RESTARTING in answer.body
-            if self._deaths < MOST_BREAKS:
+            if self._deaths < MOST_DEATHS:
                 return False, None
         member.answered()
         await pass_on(self._exchange, answer)
@@ -208,12 +209,10 @@ class _Forwarding:
         )
         if not self._may_retry:
             raise Unavailable(f"the replica of {target.label} that was asked is gone: {error}. Try again.")
-        if error.reached:
-            self._deaths += 1
-            self._ended.add(member.place.id)
-        if len(self._ended) >= MOST_DEATHS or self._deaths >= MOST_BREAKS:
+        self._deaths += error.reached
+        if self._deaths >= MOST_DEATHS:
             raise EngineFailed(
-                f"{len(self._ended)} replicas of {target.label} ended over this request: it may be what ends "
+                f"{self._deaths} replicas of {target.label} ended over this request: it may be what ends "
                 f"them. `lanza logs {target.label}` says more."
             )
 
