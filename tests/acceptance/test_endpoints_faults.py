@@ -142,9 +142,7 @@ def test_requests_that_end_their_replicas_fail_no_endpoint(here: Street) -> None
             True,
         )
         assert here.ask("fragile").status == 200
-        assert (
-            here.ask("fragile", poison, patience=1).status == 0
-        )  # its client leaves before it is tried again
+        assert here.ask("fragile", poison, patience=1).status == 0  # who asks leaves before the next try
         wait_until(lambda: re.search("replicas ended [45] times in", here.status("fragile")["message"]))
         assert "while it answered: it was ended by SIGSEGV" in here.status("fragile")["message"]
         assert here.ask("fragile").status == 200

@@ -27,20 +27,23 @@ class Asking:
 
     async def ask(self, member: Member, target: Target) -> tuple[Connection, Answer]:
         """Its answer, whole or begun. Broken, DeadlineExceeded."""
-        exchange = self._exchange
+        exchange, stale = self._exchange, False
         try:
             async with asyncio.timeout_at(self.deadline) as clock:
                 while True:
-                    connection = await member.connections.take()
                     try:
+                        connection = await member.connections.take()
                         if exchange.whole and not exchange.passed_on:
                             request = self._head(member) + exchange.body
                             bodiless = exchange.method == "HEAD"
                             return connection, await connection.ask(request, bodiless=bodiless)
                         return connection, await self._send_long(member, connection, target, clock)
                     except Broken as error:
+                        if stale and not error.reached:  # then it was no old connection: the replica died
+                            raise Broken("it ended without an answer") from None
                         if not error.stale or exchange.passed_on:
                             raise
+                        stale = True
                         member.connections.drop_idle()
         except TimeoutError:
             raise self.late(target) from None

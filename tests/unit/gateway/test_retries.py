@@ -119,6 +119,24 @@ def test_a_request_is_tried_on_few_replicas_that_end_over_it(world: GatewayWorld
     assert len(set(world.network.asked)) == len(world.network.asked) == MOST_DEATHS
 
 
+def test_a_death_counts_over_a_connection_that_was_used_before(world: GatewayWorld) -> None:
+    """It looks as if the connection were old; that nobody listens any more tells them apart."""
+    world.endpoint(type="public", replicas=0)
+
+    def mortal(address: str) -> Any:
+        async def die(request: Request) -> Reply:
+            del world.network.behaviours[address]
+            raise Broken("it ended without an answer", stale=True)
+
+        return die
+
+    for number in range(MOST_DEATHS + 2):
+        address = f"unix:/run/mortal-{number}"
+        world.replica("ana/becas", mortal(address), address=address)
+    assert world.ask().status == 500
+    assert len(world.network.asked) == MOST_DEATHS
+
+
 async def dies_of_poison(request: Request) -> Reply:
     """A replica that ends, and whatever is under way there with it."""
     dead = getattr(dies_of_poison, "dead", None)
