@@ -213,6 +213,9 @@ def test_without_a_token(lanza: Lanza) -> None:
 def test_a_failure_is_told_with_its_reason(lanza: Lanza) -> None:
     said = lanza("deploy", MODEL, "--name", "falla", "--task", "traducir", code=1)
     assert "there is no task 'traducir' here" in said
+    assert "falla" not in lanza("ps")
+    said = lanza("deploy", MODEL, "--name", "falla", "--task", "translation", code=1)
+    assert "translation" in said
     assert "lanza logs ana/falla" in said
     assert lanza.state("falla") == "failed"
     assert "running" in lanza("update", "falla", "--task", "question-answering")
