@@ -25,6 +25,7 @@ from lanza.endpoints.platform import Instance, Order, Sight
 from lanza.errors import NotFound, UsageError
 from lanza.models.memory import this_machine
 from lanza.platforms.local.addresses import short_path
+from lanza.platforms.local.conversions import remove_old_conversions
 from lanza.platforms.local.found import order_of, sight, state_of, taken
 from lanza.platforms.local.homes import remove_old_homes
 from lanza.platforms.local.isolation import Isolation
@@ -84,6 +85,7 @@ class LocalPlatform:
         self._keepers: set[int] = set()
         self._unheard: dict[str, float] = {}
         remove_old_homes(self._places.homes, self._places.run, now=time.time())
+        remove_old_conversions(self._places.converted, self._places.prepared, now=time.time())
         compile_ours()
         self._lock = _share(self._places.server_lock)
         self._news = _open_pipe(self._places.news)

@@ -42,10 +42,11 @@ class Answers:
 
 
 def known(path: Path) -> dict[str, Any] | None:
-    """A job's result of an earlier start, if what it names is still there."""
+    """A job's result of an earlier start, if what it names is still there. It counts as used now."""
     with suppress(OSError, ValueError, AttributeError, TypeError):
         found = json.loads(path.read_bytes())
         if found.keys() >= PARTS and (not found["graph"] or Path(found["graph"]).is_file()):
+            os.utime(path)
             return dict(found)
     return None
 
