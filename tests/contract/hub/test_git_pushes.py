@@ -492,9 +492,9 @@ def test_what_a_client_asks_may_be_zipped(served: Served) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "headers", "status"),
     [
-        ("git-upload-pack", gzip.compress(LIST_REFS, mtime=0)[:-9], {**FETCH, "Content_Encoding": "gzip"}, 400),
+        ("git-upload-pack", gzip.compress(LIST_REFS)[:-9], {**FETCH, "Content_Encoding": "gzip"}, 400),
         ("git-upload-pack", b"no gzip", {**FETCH, "Content_Encoding": "gzip"}, 400),
-        ("git-upload-pack", gzip.compress(bytes(2**26), mtime=0), {**FETCH, "Content_Encoding": "gzip"}, 413),
+        ("git-upload-pack", gzip.compress(bytes(2**26)), {**FETCH, "Content_Encoding": "gzip"}, 413),
         ("git-upload-pack", LIST_REFS, {**FETCH, "Content_Encoding": "br"}, 415),
         ("git-upload-pack", LIST_REFS, {}, 415),
         ("git-receive-pack", b"00", {"Content_Type": "application/x-git-receive-pack-request"}, 400),
