@@ -46,6 +46,8 @@ class Echo(http.server.BaseHTTPRequestHandler):
         content = json.dumps(said).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
+        if self.close_connection:
+            self.send_header("Connection", "close")  # as our server says it; http.server leaves it out
         self.end_headers()
         self.wfile.write(content)
 
