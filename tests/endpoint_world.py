@@ -16,10 +16,11 @@ from lanza.endpoints import loads, store
 from lanza.endpoints.notices import Notice
 from lanza.endpoints.orders import Stock
 from lanza.endpoints.plan import FolderKey, Folders, Plan
+from lanza.endpoints.reading import read_spec
 from lanza.endpoints.records import Endpoint, Replica
 from lanza.endpoints.secrets import Vault
 from lanza.endpoints.settle import Settler
-from lanza.endpoints.spec import EndpointSpec, read_spec
+from lanza.endpoints.spec import EndpointSpec
 from lanza.errors import NoRoom
 
 EPOCH = datetime(2026, 11, 20, tzinfo=UTC).timestamp()

@@ -19,9 +19,9 @@ from lanza.auth.principal import Role
 from lanza.auth.tokens import Authenticator
 from lanza.database import Database, now
 from lanza.endpoints import store
+from lanza.endpoints.reading import read_spec
 from lanza.endpoints.records import Endpoint, Replica
 from lanza.endpoints.secrets import Vault
-from lanza.endpoints.spec import read_spec
 from lanza.endpoints.states import Intent, Phase, State
 from lanza.gateway.connection import Answer, Broken
 from lanza.gateway.gateway import Gateway

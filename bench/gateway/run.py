@@ -29,8 +29,9 @@ import psutil  # type: ignore[import-untyped]
 import machine
 from contestants import Settings
 from gateway import report
+from gateway.report import PEERS
 from gateway.wake import wake
-from gateway.ways import PEERS, WAYS, Running, Way
+from gateway.ways import WAYS, Running, Way
 from gateway.works import WORKS, Work
 from load import Figures, LoadFailed, run_wrk
 from processes import ServerFailed

@@ -216,4 +216,3 @@ WAYS: Final[Mapping[str, Way]] = {
         },
     ),
 }
-PEERS: Final = ("bentoml", "ray")

@@ -323,7 +323,7 @@ from lanza.database import Database
 from lanza.endpoints import store
 from lanza.endpoints.platform import Instance
 from lanza.endpoints.secrets import Vault
-from lanza.endpoints.spec import read_spec
+from lanza.endpoints.reading import read_spec
 small = Instance(vendor="lanza", region="local", accelerator="cpu", type="cpu", size="x1", architecture="",
                  cpus=1, memory_bytes=2**30)
 database = Database(f"sqlite:///{sys.argv[1]}/lanza.db")

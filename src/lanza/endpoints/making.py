@@ -14,9 +14,10 @@ from typing import Any, Final
 from lanza.auth.principal import Principal
 from lanza.endpoints.hardware import Choice, choose
 from lanza.endpoints.platform import Instance, Platform
+from lanza.endpoints.reading import merged, read_spec
 from lanza.endpoints.repositories import Base, Found, Repositories
 from lanza.endpoints.secrets import taken_out
-from lanza.endpoints.spec import EndpointSpec, kept, merged, read_spec
+from lanza.endpoints.spec import EndpointSpec, kept
 from lanza.endpoints.store import Making
 from lanza.errors import BadRequest, Forbidden, NoRoom
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanza.endpoints.document import MOST_BYTES, read_document
-from lanza.endpoints.spec import CustomImage, EndpointSpec, Measure, read_spec
+from lanza.endpoints.reading import read_spec
+from lanza.endpoints.spec import CustomImage, EndpointSpec, Measure
 from lanza.errors import BadRequest, PayloadTooLarge
 
 DOCS: Final = Path(__file__).parents[3] / "docs/reference"

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanza import engines
-from lanza.endpoints.spec import ENGINES, EndpointSpec, Security, kept, merged, read_spec
+from lanza.endpoints.reading import merged, read_spec
+from lanza.endpoints.spec import EndpointSpec, Security, kept
 from lanza.errors import BadRequest, NotYet
+from lanza.models.choice import ENGINES
 
 FIELDS: Final = [
     *(it.encode_name for it in msgspec.structs.fields(EndpointSpec)),

@@ -17,9 +17,9 @@ from hub_parts import person, push, record
 from hub_records import principal
 from lanza.auth import accounts
 from lanza.endpoints import store
+from lanza.endpoints.reading import read_spec
 from lanza.endpoints.repositories import Base
 from lanza.endpoints.secrets import Vault
-from lanza.endpoints.spec import read_spec
 from lanza.errors import LanzaError, RepoNotFound
 from lanza.hub import repos
 from lanza.hub.hub import Hub

@@ -49,7 +49,7 @@ def repository_in(tree: Mapping[str, Any], verb: str) -> str:
 
     if not tree:
         raise UsageError(f"name a model: lanza {verb} namespace/name, or a file with --file endpoint.yaml.")
-    from lanza.endpoints.spec import read_spec
+    from lanza.endpoints.reading import read_spec
 
     found = part(tree, "model").get("repository")
     return found if isinstance(found, str) else read_spec({"name": "x", **tree}).model.repository
